@@ -1,0 +1,1 @@
+"""The phone's part, played from a terminal."""
