@@ -1,0 +1,52 @@
+# The one menu. Needs make and Python 3.11 or newer; everything else is installed into .venv by whichever command comes first.
+
+PYTHON ?= python3
+DISTRIBUTIONS := models inference-server gateway-server mobile-client-mock
+REQUIREMENTS := pyproject.toml tools/environment $(DISTRIBUTIONS:%=%/pyproject.toml)
+RUN := .venv/bin/python
+MODEL ?= heatmap
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo up test check bench train evaluate docs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: .venv/.serving ## a photo travels from the phone to the gallery and back (PHOTOS=dir: your own people)
+	@tools/timed "Demo" $(RUN) -m demo run $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+up: .venv/.serving ## both servers, kept running; prints their addresses and an operator key
+	@tools/timed "Servers" $(RUN) -m demo up $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+test: .venv/.developing ## every test (ARGS='-k gallery': some of them)
+	@tools/timed "Tests" $(RUN) -m pytest $(ARGS)
+
+check: .venv/.developing ## ruff, its formatter and mypy --strict
+	@tools/timed "Lint" $(RUN) -m ruff check
+	@tools/timed "Format" $(RUN) -m ruff format --check
+	@tools/timed "Types" $(RUN) -m mypy
+
+bench: .venv/.developing ## our speed against the paper's way (BENCH=name: one of them)
+	@tools/timed "Benchmarks" $(RUN) tests/benchmarks/run.py $(BENCH)
+
+train: given-CONFIG .venv/.developing ## one network from one file: CONFIG=models/configs/base.toml
+	@tools/timed "Training $(CONFIG)" .venv/bin/face-models train "$(CONFIG)"
+
+evaluate: given-PAIRS given-IMAGES .venv/.developing ## 1:1 accuracy: PAIRS=pairs.csv IMAGES=folder MODEL=heatmap|base
+	@mkdir -p runs
+	@tools/timed "Evaluation" .venv/bin/face-models evaluate --pairs "$(PAIRS)" --images "$(IMAGES)" \
+		--model $(MODEL) --json runs/evaluation-$(MODEL).json
+
+docs: .venv/.serving ## write the README's tables anew from the code
+	@tools/timed "Documents" $(RUN) tools/documents.py
+
+clean: ## remove the environment and caches; data/ and runs/ stay
+	@rm -rf .venv .ruff_cache .mypy_cache .pytest_cache .coverage htmlcov
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.serving .venv/.developing: $(REQUIREMENTS)
+	@PYTHON="$(PYTHON)" tools/timed "Environment for $(@F:.%=%)" tools/environment $(@F:.%=%)
+
+given-%:
+	@: $(if $($*),,$(error say which: make $(MAKECMDGOALS) $*=...))
