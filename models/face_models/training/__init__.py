@@ -1,0 +1,1 @@
+"""Training, evaluation and export of the networks: the only code that imports torch."""

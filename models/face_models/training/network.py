@@ -1,0 +1,116 @@
+"""The networks: a lightweight trunk, global average pooling and ONE affine layer to the embedding.
+
+Everything behind the last convolution is affine on purpose: it gives Grad-CAM++ its closed form
+(see gradcam.py). The heatmap network is the same network with a fourth input channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+EMBEDDING_DIMENSIONS = 128
+GREY_LEVEL = 127.5
+LEVELS_PER_UNIT = 128.0
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """How to build a trunk ending in its last convolution block, and that block's channels."""
+
+    trunk: Callable[[], nn.Sequential]
+    channels: int
+
+
+def _shufflenet() -> nn.Sequential:
+    net = models.shufflenet_v2_x1_0(weights=None)
+    rooms = ("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5")
+    trunk = nn.Sequential()
+    for room in rooms:
+        trunk.add_module(room, getattr(net, room))
+    return trunk
+
+
+def _mobilenet() -> nn.Sequential:
+    return models.mobilenet_v3_large(weights=None).features
+
+
+def _efficientnet() -> nn.Sequential:
+    return models.efficientnet_b0(weights=None).features
+
+
+BACKBONES = {
+    "shufflenet_v2_x1_0": Backbone(_shufflenet, 1024),
+    "mobilenet_v3_large": Backbone(_mobilenet, 960),
+    "efficientnet_b0": Backbone(_efficientnet, 1280),
+}
+
+
+class FaceNetwork(nn.Module):
+    """RGB (n, 3, h, w) in 0..255, with `heat` (n, 1, h, w) in 0..1 where `input_channels` is 4.
+
+    `forward` answers the embedding (n, 128) before L2 normalisation, which is the affine image of
+    the pooled last feature map; `features` answers that map (n, channels, h/32, w/32).
+    """
+
+    def __init__(self, backbone: str, input_channels: int = 3) -> None:
+        super().__init__()
+        self.trunk = BACKBONES[backbone].trunk()
+        self.embedding = nn.Linear(BACKBONES[backbone].channels, EMBEDDING_DIMENSIONS)
+        if input_channels > 3:
+            widen_first_convolution(self.trunk, input_channels)
+
+    def features(self, rgb: Tensor, heat: Tensor | None = None) -> Tensor:
+        planes = (rgb - GREY_LEVEL) / LEVELS_PER_UNIT
+        if heat is not None:
+            planes = torch.cat([planes, 2 * heat - 1], dim=1)
+        last_map: Tensor = self.trunk(planes)
+        return last_map
+
+    def embed(self, features: Tensor) -> Tensor:
+        embedding: Tensor = self.embedding(features.mean(dim=(2, 3)))
+        return embedding
+
+    def forward(self, rgb: Tensor, heat: Tensor | None = None) -> Tensor:
+        return self.embed(self.features(rgb, heat))
+
+
+def first_convolution(trunk: nn.Module) -> tuple[nn.Module, str, nn.Conv2d]:
+    """The first convolution, with the module that holds it and its name there."""
+    for parent in trunk.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Conv2d):
+                return parent, name, child
+    raise ValueError("the trunk has no convolution")
+
+
+@torch.no_grad()
+def widen_first_convolution(trunk: nn.Module, input_channels: int) -> None:
+    """Give the first convolution more input planes; each new one starts as the mean of the RGB ones."""
+    parent, name, old = first_convolution(trunk)
+    wide = nn.Conv2d(
+        input_channels,
+        old.out_channels,
+        kernel_size=(old.kernel_size[0], old.kernel_size[1]),
+        stride=(old.stride[0], old.stride[1]),
+        padding=old.padding,  # type: ignore[arg-type]  # torch types it wider than it is
+        bias=old.bias is not None,
+    )
+    extra = input_channels - old.in_channels
+    mean = old.weight.mean(dim=1, keepdim=True)
+    wide.weight.copy_(torch.cat([old.weight, mean.expand(-1, extra, -1, -1)], dim=1))
+    if old.bias is not None and wide.bias is not None:
+        wide.bias.copy_(old.bias)
+    setattr(parent, name, wide)
+
+
+def heatmap_network_from(base: FaceNetwork, backbone: str) -> FaceNetwork:
+    """A 4-channel network that starts from the base network's weights."""
+    network = FaceNetwork(backbone)
+    network.load_state_dict(base.state_dict())
+    widen_first_convolution(network.trunk, 4)
+    return network
