@@ -24,6 +24,7 @@ from tqdm import tqdm
 from face_models.training import data
 from face_models.training.augment import augment
 from face_models.training.config import RunConfig, Stage, read_config
+from face_models.training.checkpoint import Trained, rebuild
 from face_models.training.gradcam import ExplainedBase, explain
 from face_models.training.losses import ArcFace, distillation, identity_centres
 from face_models.training.network import FaceNetwork, heatmap_network_from
@@ -101,24 +102,16 @@ def train(config_path: Path, data_dir: Path, run_dir: Path, threads: int = 2) ->
     return run_dir / CHECKPOINT_FILE
 
 
-def load_network(run_dir: Path) -> tuple[FaceNetwork, Tensor]:
-    """A run's network in evaluation mode, and its identity centres (identities, 128)."""
+def load_run(run_dir: Path) -> Trained:
+    """The network of a run as far as it has come, in evaluation mode."""
     state = torch.load(run_dir / CHECKPOINT_FILE, weights_only=True)
-    channels = next(w for w in state["network"].values() if w.ndim == 4).shape[1]
-    network = FaceNetwork(state["backbone"], input_channels=channels)
-    network.load_state_dict(state["network"])
-    return network.eval(), state["arcface"]["weight"]
-
-
-def load_explained(run_dir: Path) -> ExplainedBase:
-    """A base run's network together with its heatmap."""
-    return ExplainedBase(*load_network(run_dir)).eval()
+    return rebuild(state["backbone"], state["network"], state["arcface"]["weight"])
 
 
 def _new_learner(
     config: RunConfig, faces: data.FaceSet, data_dir: Path, run_dir: Path
 ) -> Learner:
-    base = load_explained(run_dir.parent / config.base_run) if config.base_run else None
+    base = load_run(run_dir.parent / config.base_run).explained() if config.base_run else None
     network = _new_network(config, base, data_dir)
     identity = torch.from_numpy(faces.identity)
     centres = identity_centres(torch.from_numpy(faces.teacher), identity, faces.identities)

@@ -1,0 +1,141 @@
+"""The whole pipeline on labelled pairs, and the networks on the validation identities."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from face_models.engine import Embeddings, Engine
+from face_models.errors import PhotoError
+from face_models.pipeline import Pipeline
+from face_models.training.data import NO_IDENTITY, FaceSet
+from face_models.training.verification import Verification, verify
+
+MODELS = ("base", "heatmap")
+# A photo that cannot be enrolled must not flatter the result: its pair gets the wrong answer.
+FAILED_SAME, FAILED_DIFFERENT = -1.0, 1.0
+BATCH = 32
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Pair:
+    fold: int
+    a: str
+    b: str
+    same: bool
+
+
+@dataclass(frozen=True)
+class PairsReport:
+    """Verification of every pair by one network, failures to enrol counted as errors."""
+
+    model: str
+    photos: int
+    failures_to_enrol: dict[str, str]  # photo -> reason
+    verification: Verification
+    similarities: NDArray[np.float64]  # (pairs,)
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Pairs from a CSV with the columns fold, a, b, same (0 | 1)."""
+    with path.open(newline="") as file:
+        return [
+            Pair(int(row["fold"]), row["a"], row["b"], row["same"] == "1")
+            for row in csv.DictReader(file)
+        ]
+
+
+def evaluate_pairs(
+    pipeline: Pipeline, pairs: Sequence[Pair], images: Path, models: Sequence[str] = MODELS
+) -> list[PairsReport]:
+    """Photo files -> detection -> alignment -> embedding -> cosine, one report per network."""
+    photos = sorted({photo for pair in pairs for photo in (pair.a, pair.b)})
+    vectors: dict[str, dict[str, Vectors]] = {model: {} for model in models}
+    failures: dict[str, str] = {}
+    for photo in tqdm(photos, "photos", unit="photo"):
+        try:
+            embeddings = embed_photo(pipeline, (images / photo).read_bytes(), models)
+        except PhotoError as refusal:
+            failures[photo] = refusal.slug
+            continue
+        for model in models:
+            vectors[model][photo] = getattr(embeddings, model)[0]
+    return [_report(model, pairs, vectors[model], len(photos), failures) for model in models]
+
+
+def embed_photo(pipeline: Pipeline, photo: bytes, models: Sequence[str] = MODELS) -> Embeddings:
+    """Embeddings of a photo's most prominent face. Raises PhotoError where it has none to use."""
+    face = pipeline.choose(pipeline.analyse(photo), None)
+    return pipeline.embed([face], tuple(models))
+
+
+def _report(
+    model: str,
+    pairs: Sequence[Pair],
+    vectors: Mapping[str, Vectors],
+    photos: int,
+    failures: dict[str, str],
+) -> PairsReport:
+    scores = np.array([_similarity(pair, vectors) for pair in pairs])
+    same = np.array([pair.same for pair in pairs])
+    folds = np.array([pair.fold for pair in pairs])
+    return PairsReport(model, photos, failures, verify(scores, same, folds), scores)
+
+
+def _similarity(pair: Pair, vectors: Mapping[str, Vectors]) -> float:
+    if pair.a not in vectors or pair.b not in vectors:
+        return FAILED_SAME if pair.same else FAILED_DIFFERENT
+    return float(vectors[pair.a] @ vectors[pair.b])
+
+
+@dataclass(frozen=True)
+class IdentityScores:
+    """Similarities between all photos of known people: same person and different people."""
+
+    genuine: NDArray[np.float32]
+    impostor: NDArray[np.float32]
+
+
+def embed_faces(engine: Engine, faces: FaceSet, models: Sequence[str] = MODELS) -> Embeddings:
+    """Embeddings of every face of a set, enlarged from 112 to the network's input size."""
+    parts = [
+        engine.embed(_enlarged(faces, start), tuple(models))
+        for start in tqdm(range(0, len(faces), BATCH), "validation faces", unit="batch")
+    ]
+    return Embeddings(
+        base=np.concatenate([part.base for part in parts]),
+        heatmap=np.concatenate([part.heatmap for part in parts]),
+        maps=np.zeros((0, 224, 224), np.float32),
+    )
+
+
+def _enlarged(faces: FaceSet, start: int) -> NDArray[np.uint8]:
+    chosen = np.arange(start, min(start + BATCH, len(faces)))
+    side = (224, 224)
+    return np.stack([cv2.resize(face, side) for face in faces.images(chosen)]).astype(np.uint8)
+
+
+def identity_scores(vectors: Vectors, identity: NDArray[np.int64]) -> IdentityScores:
+    """All pairs of faces with known identity, each pair once."""
+    known = identity != NO_IDENTITY
+    vectors, identity = vectors[known], identity[known]
+    similarity = vectors @ vectors.T
+    upper = np.triu(np.ones_like(similarity, dtype=bool), 1)
+    same = identity[:, None] == identity[None]
+    return IdentityScores(similarity[upper & same], similarity[upper & ~same])
+
+
+def verify_identities(scores: IdentityScores) -> Verification:
+    """The same figures as for pairs, over all pairs at once (one fold)."""
+    values = np.concatenate([scores.genuine, scores.impostor]).astype(np.float64)
+    same = np.arange(len(values)) < len(scores.genuine)
+    return verify(values, same, np.zeros(len(values), dtype=np.int64))
