@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -175,11 +175,11 @@ def _open(data: bytes, media_type: str, limits: PhotoLimits) -> ImageFile:
 
 def _open_heic(data: bytes) -> ImageFile:
     try:
-        from pillow_heif import HeifImageFile
+        import pillow_heif
     except ImportError as error:
         raise UnsupportedType("HEIC pictures are not read by this installation.") from error
-    image: ImageFile = HeifImageFile(BytesIO(data))
-    return image
+    opener: Callable[[BytesIO], ImageFile] = pillow_heif.HeifImageFile
+    return opener(BytesIO(data))
 
 
 def _check_pixels(size: tuple[int, int], limits: PhotoLimits) -> None:

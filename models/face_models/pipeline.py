@@ -1,0 +1,245 @@
+"""Photo -> faces -> embeddings: the one way a photo goes, in serving as in evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from types import MappingProxyType
+from typing import Final, Protocol, Self
+
+import numpy as np
+
+from face_models.align import CROP_PX, Landmarks, align
+from face_models.calibration import UNCALIBRATED, Calibration
+from face_models.detect import Detection, Detector
+from face_models.engine import Crops, Embeddings, Engine
+from face_models.errors import FaceTooSmall, NoFace, NoSuchFace, QualityTooLow
+from face_models.photo import Photo, PhotoLimits, Rgb, read_photo
+from face_models.quality import assess
+from face_models.spec import MODEL_NAMES, WEIGHTS_DIR, ModelSpec, load_specs
+
+SEVERAL_FACES: Final = "several_faces"
+RIVAL_RATIO: Final = 0.5
+"""From this share of the best face's prominence on, a second face is about as good: two people of
+one size side by side differ by less than that, a passer-by in the background by much more."""
+
+Box = tuple[float, float, float, float]
+
+
+class FaceDetector(Protocol):
+    def detect(self, rgb: Rgb) -> list[Detection]: ...
+
+
+class Embedder(Protocol):
+    @property
+    def specs(self) -> Mapping[str, ModelSpec]: ...
+
+    def embed(self, crops: Crops, models: tuple[str, ...] = MODEL_NAMES) -> Embeddings: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """What is demanded of a photo and of the face that is chosen.
+
+    `min_face_px`: shorter side of the face's box, in pixels as decoded.
+    `min_quality`: 0..100, see quality.py.
+    """
+
+    limits: PhotoLimits = PhotoLimits()
+    min_face_px: float = 24
+    min_quality: int = 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face; coordinates in pixels of the full upright photo, the box may reach beyond it.
+
+    `score` is the detector's, 0..1; `quality` 0..100; `warnings` name what spoils the quality;
+    `crop` (224, 224, 3) is what the networks see.
+    """
+
+    index: int
+    box: Box  # x, y, width, height
+    score: float
+    landmarks: Landmarks
+    quality: int
+    warnings: tuple[str, ...]
+    crop: Rgb
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """All faces of a photo, most prominent first; `best` is the index analysed by default.
+
+    `warnings` holds `several_faces` where nobody could tell which face is meant.
+    `scale`: decoded pixels per pixel of the full photo.
+    """
+
+    width: int
+    height: int
+    faces: tuple[Face, ...]
+    best: int | None
+    warnings: tuple[str, ...]
+    timings_ms: Mapping[str, float]
+    scale: float = 1.0
+
+    def warnings_for(self, index: int | None) -> tuple[str, ...]:
+        """A caller who names a face needs no warning that there are several."""
+        if index is None:
+            return self.warnings
+        return tuple(warning for warning in self.warnings if warning != SEVERAL_FACES)
+
+
+class Pipeline:
+    def __init__(
+        self,
+        detector: FaceDetector,
+        engine: Embedder,
+        settings: PipelineSettings = PipelineSettings(),
+        calibration: Calibration = UNCALIBRATED,
+    ) -> None:
+        self.detector = detector
+        self.engine = engine
+        self.settings = settings
+        self.calibration = calibration
+
+    @classmethod
+    def load(
+        cls,
+        weights_dir: Path = WEIGHTS_DIR,
+        threads: int = 1,
+        settings: PipelineSettings = PipelineSettings(),
+    ) -> Self:
+        """The pipeline of a weights folder.
+
+        Raises:
+            WeightsError: a file is missing, changed or misdescribed.
+        """
+        detector = load_specs(weights_dir).detector.path_in(weights_dir)
+        return cls(
+            Detector(detector, threads),
+            Engine(weights_dir, threads),
+            settings,
+            Calibration.load(weights_dir),
+        )
+
+    def analyse(self, data: bytes) -> Analysis:
+        """Every face of the photo, whatever its quality.
+
+        Raises:
+            PhotoError: the photo cannot be read; a photo without faces is no error here.
+        """
+        started = perf_counter()
+        photo = read_photo(data, self.settings.limits)
+        decoded = perf_counter()
+        detections = by_prominence(self.detector.detect(photo.rgb), photo.rgb)
+        detected = perf_counter()
+        faces = tuple(_face(index, photo, found) for index, found in enumerate(detections))
+        aligned = perf_counter()
+        return Analysis(
+            width=photo.width,
+            height=photo.height,
+            faces=faces,
+            best=0 if faces else None,
+            warnings=_rivalry(detections, photo.rgb),
+            timings_ms=MappingProxyType(
+                {
+                    "decode": 1000 * (decoded - started),
+                    "detect": 1000 * (detected - decoded),
+                    "align": 1000 * (aligned - detected),
+                }
+            ),
+            scale=photo.scale,
+        )
+
+    def choose(self, analysis: Analysis, index: int | None = None) -> Face:
+        """The caller's face, else the best one, if it is good enough to compare.
+
+        Raises:
+            NoFace, NoSuchFace, FaceTooSmall, QualityTooLow
+        """
+        face = _pick(analysis, index)
+        side_px = min(face.box[2:]) * analysis.scale
+        if side_px < self.settings.min_face_px:
+            raise FaceTooSmall(
+                f"Face {face.index} is {side_px:.0f} px wide or high; "
+                f"at least {self.settings.min_face_px:g} are needed."
+            )
+        if face.quality < self.settings.min_quality:
+            reasons = ", ".join(face.warnings) or "no single reason"
+            raise QualityTooLow(
+                f"Face {face.index} has quality {face.quality}; "
+                f"at least {self.settings.min_quality} is needed ({reasons})."
+            )
+        return face
+
+    def embed(self, faces: Sequence[Face], models: tuple[str, ...] = MODEL_NAMES) -> Embeddings:
+        """One row per face, in one batch.
+
+        Raises:
+            EmbeddingFailed
+        """
+        crops = np.empty((len(faces), CROP_PX, CROP_PX, 3), dtype=np.uint8)
+        for row, face in enumerate(faces):
+            crops[row] = face.crop
+        return self.engine.embed(crops, models)
+
+
+def by_prominence(detections: Sequence[Detection], rgb: Rgb) -> list[Detection]:
+    """Whom the photo is of, first; what has no extent in the picture is not a face."""
+    usable = [found for found in detections if _is_usable(found)]
+    return sorted(usable, key=lambda found: prominence(found, rgb), reverse=True)
+
+
+def prominence(detection: Detection, rgb: Rgb) -> float:
+    """Area in the picture x detector's score x centrality.
+
+    Centrality falls in a straight line from 1 in the middle of the photo to 0 in its corners.
+    """
+    height, width = rgb.shape[:2]
+    x, y, w, h = detection.box
+    seen_w = max(min(x + w, width) - max(x, 0), 0)
+    seen_h = max(min(y + h, height) - max(y, 0), 0)
+    off_centre = math.hypot(x + w / 2 - width / 2, y + h / 2 - height / 2)
+    centrality = max(1 - off_centre / math.hypot(width / 2, height / 2), 0)
+    return float(seen_w * seen_h * detection.score * centrality)
+
+
+def _is_usable(detection: Detection) -> bool:
+    """Finite numbers, and landmarks that differ: enough to be aligned."""
+    numbers = np.concatenate([np.array(detection.box), detection.landmarks.ravel()])
+    return bool(np.isfinite(numbers).all() and np.ptp(detection.landmarks, axis=0).max() > 0)
+
+
+def _rivalry(detections: Sequence[Detection], rgb: Rgb) -> tuple[str, ...]:
+    if len(detections) < 2:
+        return ()
+    best, second = (prominence(found, rgb) for found in detections[:2])
+    return (SEVERAL_FACES,) if second >= RIVAL_RATIO * best else ()
+
+
+def _face(index: int, photo: Photo, detection: Detection) -> Face:
+    crop = align(photo.rgb, detection.landmarks)
+    quality = assess(crop, detection)
+    x, y, w, h = (float(side / photo.scale) for side in detection.box)
+    return Face(
+        index=index,
+        box=(x, y, w, h),
+        score=float(detection.score),
+        landmarks=np.asarray(detection.landmarks / photo.scale, dtype=np.float32),
+        quality=quality.score,
+        warnings=quality.reasons,
+        crop=crop,
+    )
+
+
+def _pick(analysis: Analysis, index: int | None) -> Face:
+    if analysis.best is None:
+        raise NoFace("No face was found in the photo.")
+    chosen = analysis.best if index is None else index
+    if not 0 <= chosen < len(analysis.faces):
+        raise NoSuchFace(f"There is no face {chosen}; the photo has {len(analysis.faces)}.")
+    return analysis.faces[chosen]
