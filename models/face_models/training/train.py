@@ -105,7 +105,7 @@ def train(config_path: Path, data_dir: Path, run_dir: Path, threads: int = 2) ->
 def load_run(run_dir: Path) -> Trained:
     """The network of a run as far as it has come, in evaluation mode."""
     state = torch.load(run_dir / CHECKPOINT_FILE, weights_only=True)
-    return rebuild(state["backbone"], state["network"], state["arcface"]["weight"])
+    return rebuild(state["backbone"], state["network"], state["arcface"]["centres"])
 
 
 def _new_learner(
@@ -117,9 +117,8 @@ def _new_learner(
     centres = identity_centres(torch.from_numpy(faces.teacher), identity, faces.identities)
     settings = config.loss
     arcface = ArcFace(centres, settings.arcface_scale, settings.arcface_margin_rad)
-    parameters = [*network.parameters(), *arcface.parameters()]
     optimiser = torch.optim.AdamW(
-        parameters, betas=ADAM_BETAS, weight_decay=config.weight_decay
+        network.parameters(), betas=ADAM_BETAS, weight_decay=config.weight_decay
     )
     return Learner(config, network, arcface, optimiser, base)
 

@@ -1,0 +1,44 @@
+"""The training set: decoded once, split by people, rare identities counted as unknown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from face_models.training import data
+
+pytestmark = pytest.mark.training
+
+
+def test_rows_keep_their_labels_and_lone_photos_have_no_identity(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    faces = data.load(data_dir, tmp_path, "train", min_photos=2)
+    assert len(faces) == 24
+    assert faces.identities == 6
+    assert (faces.identity == data.NO_IDENTITY).sum() == 1
+    assert np.allclose(np.linalg.norm(faces.teacher, axis=1), 1, atol=1e-6)
+
+
+def test_no_person_stands_in_both_splits(data_dir: Path, tmp_path: Path) -> None:
+    train, val = (data.load(data_dir, tmp_path, split) for split in ("train", "val"))
+    assert not set(train.rows) & set(val.rows)
+
+
+def test_identities_with_too_few_photos_count_as_unknown(data_dir: Path, tmp_path: Path) -> None:
+    faces = data.load(data_dir, tmp_path, "train", min_photos=4)
+    assert faces.identities == 5  # the one whose label is missing once has three left
+
+
+def test_photos_are_decoded_once(data_dir: Path, tmp_path: Path) -> None:
+    first = data.prepare(data_dir, tmp_path)
+    written = first.stat().st_mtime_ns
+    assert data.prepare(data_dir, tmp_path) == first
+    assert first.stat().st_mtime_ns == written
+    assert np.load(first, mmap_mode="r").shape == (48, 112, 112, 3)
+
+
+def test_a_folder_without_the_data_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="faces"):
+        data.prepare(tmp_path, tmp_path / "cache")

@@ -1,0 +1,36 @@
+"""Networks: the fourth channel starts from the other three, and nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from face_models.training.network import (
+    BACKBONES,
+    FaceNetwork,
+    first_convolution,
+    heatmap_network_from,
+)
+
+pytestmark = pytest.mark.training
+
+
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_the_fourth_channel_starts_as_the_mean_of_the_rgb_kernels(backbone: str) -> None:
+    base = FaceNetwork(backbone)
+    wide = first_convolution(heatmap_network_from(base, backbone).trunk)[2].weight
+    old = first_convolution(base.trunk)[2].weight
+    assert torch.equal(wide[:, :3], old)
+    assert torch.allclose(wide[:, 3], old.mean(dim=1))
+
+
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+def test_every_backbone_answers_128_numbers_a_face(backbone: str) -> None:
+    network = FaceNetwork(backbone, input_channels=4).eval()
+    with torch.no_grad():
+        embedding = network(torch.rand(2, 3, 64, 64) * 255, torch.rand(2, 1, 64, 64))
+    assert embedding.shape == (2, 128)
+
+
+def test_a_network_without_a_convolution_cannot_be_widened() -> None:
+    with pytest.raises(ValueError, match="no convolution"):
+        first_convolution(torch.nn.Sequential(torch.nn.Linear(2, 2)))
