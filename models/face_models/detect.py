@@ -1,0 +1,215 @@
+"""RGB -> faces with box, score and 5 landmarks, searched at the scales the photo needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from face_models.engine import open_session
+from face_models.errors import WeightsError
+
+Rgb = NDArray[np.uint8]  # (H, W, 3)
+Floats = NDArray[np.float32]
+
+STRIDES: Final = (8, 16, 32)
+ANSWERS_PER_CELL: Final = 15  # face logit, centre x y, log size w h, 5 landmarks x y; all in cells
+LARGEST_LOG_SIZE: Final = 6.0  # e^6 cells: larger than any view, and exp() stays finite
+
+INPUT_SIDE_PX: Final = 320
+FINE_SIDES_PX: Final = (640, 1280)
+MARGIN_VIEW_SHARE: Final = 0.5  # of the input side: a face that fills the frame shows its outline
+LANDMARKS_NEED_PX: Final = 40.0  # height in a view below which a closer look betters the landmarks
+
+SCORE_THRESHOLD: Final = 0.5
+SAME_FACE_IOU: Final = 0.4
+GREY: Final = 127
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detection:
+    """One face, in pixels of the photo searched; the box may reach beyond it."""
+
+    box: tuple[float, float, float, float]  # x, y, w, h
+    score: float  # 0..1
+    landmarks: (
+        Floats  # (5, 2) right eye, left eye, nose, right, left mouth corner; right = image left
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """n answers of the network, in pixels of its input."""
+
+    scores: Floats  # (n,)
+    boxes: Floats  # (n, 4) corners x1, y1, x2, y2
+    landmarks: Floats  # (n, 5, 2)
+
+    def take(self, chosen: NDArray[np.intp]) -> Candidates:
+        return Candidates(self.scores[chosen], self.boxes[chosen], self.landmarks[chosen])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A photo, shrunk or grown, on a grey canvas of whole cells of the coarsest grid."""
+
+    canvas: Rgb
+    scale: float  # canvas pixels per photo pixel
+    margin_px: int  # from the canvas's upper left corner to the photo's
+
+
+class Detector:
+    """Safe to share between threads: it holds the ONNX Runtime session and two numbers.
+
+    Raises:
+        WeightsError: on construction, when the file is missing or is not a detector.
+    """
+
+    def __init__(
+        self,
+        weights: Path,
+        threads: int = 1,
+        *,
+        input_side_px: int = INPUT_SIDE_PX,
+        score_threshold: float = SCORE_THRESHOLD,
+    ) -> None:
+        self._session = open_session(weights, threads)
+        self._input_side_px = input_side_px
+        self._score_threshold = score_threshold
+        self._prove(weights)
+
+    def detect(self, rgb: Rgb) -> list[Detection]:
+        """Best first. Looks closer until a face is large enough in view for good landmarks."""
+        found: list[Detection] = []
+        for view in self._views(rgb):
+            seen = self.look(view)
+            found = merged(seen, found)
+            if any(face.box[3] * view.scale >= LANDMARKS_NEED_PX for face in seen):
+                break
+        return found
+
+    def look(self, view: View) -> list[Detection]:
+        """One run of the network."""
+        answers = self._session.run(None, {"rgb": network_input(view.canvas)})
+        return faces_in(view, [level[0] for level in answers], self._score_threshold)
+
+    def _views(self, rgb: Rgb) -> Iterator[View]:
+        """The whole photo; finer, as far as it has pixels; at last small, within a wide margin."""
+        side, longest = self._input_side_px, max(rgb.shape[:2])
+        yield view_of(rgb, side)
+        yield from (view_of(rgb, fine) for fine in FINE_SIDES_PX if side < fine < 2 * longest)
+        small = round(side * MARGIN_VIEW_SHARE)
+        yield view_of(rgb, small, margin_px=(side - small) // 2)
+
+    def _prove(self, weights: Path) -> None:
+        """One look at nothing: a wrong graph is found now, and the first photo is not slow."""
+        side = whole_cells(self._input_side_px)
+        wanted = [(1, ANSWERS_PER_CELL, side // stride, side // stride) for stride in STRIDES]
+        names = [entry.name for entry in self._session.get_inputs()]
+        if names != ["rgb"]:
+            raise WeightsError(f"{weights} takes {names}; a detector takes ['rgb'].")
+        canvas = np.full((side, side, 3), GREY, np.uint8)
+        shapes = [level.shape for level in self._session.run(None, {"rgb": network_input(canvas)})]
+        if shapes != wanted:
+            raise WeightsError(f"{weights} answers with {shapes}; a detector with {wanted}.")
+
+
+def view_of(rgb: Rgb, side_px: int, margin_px: int = 0) -> View:
+    """The photo with its longest side at `side_px`, a margin around it, padded to whole cells."""
+    height, width = rgb.shape[:2]
+    scale = side_px / max(height, width)
+    size = (max(round(width * scale), 1), max(round(height * scale), 1))
+    photo = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    columns, rows = (whole_cells(length + 2 * margin_px) for length in size)
+    canvas = np.full((rows, columns, 3), GREY, np.uint8)
+    canvas[margin_px : margin_px + size[1], margin_px : margin_px + size[0]] = photo
+    return View(canvas, scale, margin_px)
+
+
+def whole_cells(length_px: int) -> int:
+    """The next multiple of the coarsest stride."""
+    return -(-length_px // STRIDES[-1]) * STRIDES[-1]
+
+
+def network_input(canvas: Rgb) -> Rgb:
+    """(H, W, 3) -> (1, 3, H, W), as the exported graph takes it."""
+    return np.ascontiguousarray(canvas.transpose(2, 0, 1)[None])
+
+
+def faces_in(view: View, levels: Sequence[Floats], score_threshold: float) -> list[Detection]:
+    """The network's answers to a view -> faces in pixels of the photo, best first."""
+    found = suppress(decode(levels, score_threshold))
+    boxes = (found.boxes - view.margin_px) / view.scale
+    landmarks = ((found.landmarks - view.margin_px) / view.scale).astype(np.float32)
+    return [
+        Detection((x1, y1, x2 - x1, y2 - y1), score, points)
+        for score, (x1, y1, x2, y2), points in zip(
+            found.scores.tolist(), boxes.tolist(), landmarks, strict=True
+        )
+    ]
+
+
+def decode(levels: Sequence[Floats], score_threshold: float) -> Candidates:
+    """One (15, rows, columns) per stride -> the cells that say "face"."""
+    parts = [
+        _decode_level(level, stride, score_threshold)
+        for level, stride in zip(levels, STRIDES, strict=True)
+    ]
+    return Candidates(
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.landmarks for part in parts]),
+    )
+
+
+def _decode_level(level: Floats, stride: int, score_threshold: float) -> Candidates:
+    least_logit = np.log(score_threshold / (1 - score_threshold))
+    rows, columns = np.nonzero(level[0] >= least_logit)
+    answers = level[:, rows, columns].T
+    centres = np.stack([columns, rows], axis=1).astype(np.float32) + np.float32(0.5)
+    middles = centres + answers[:, 1:3]
+    halves = np.exp(np.minimum(answers[:, 3:5], LARGEST_LOG_SIZE)) / 2
+    return Candidates(
+        scores=(1 / (1 + np.exp(-answers[:, 0]))).astype(np.float32),
+        boxes=np.concatenate([middles - halves, middles + halves], axis=1) * stride,
+        landmarks=(centres[:, None] + answers[:, 5:].reshape(-1, 5, 2)) * stride,
+    )
+
+
+def suppress(candidates: Candidates, least_iou: float = SAME_FACE_IOU) -> Candidates:
+    """Drops every candidate that shares `least_iou` or more with a better one; best first."""
+    ordered = candidates.take(np.argsort(-candidates.scores, kind="stable"))
+    rivals = iou(ordered.boxes, ordered.boxes) >= least_iou
+    alive = np.ones(len(ordered.scores), np.bool_)
+    for rank in range(len(alive)):
+        if alive[rank]:
+            alive[rank + 1 :] &= ~rivals[rank, rank + 1 :]
+    return ordered.take(np.flatnonzero(alive))
+
+
+def merged(closer: Sequence[Detection], earlier: Sequence[Detection]) -> list[Detection]:
+    """Both, best first; of a face seen twice the closer look."""
+    rivals = iou(corners_of(earlier), corners_of(closer)) >= SAME_FACE_IOU
+    only_earlier = [face for face, row in zip(earlier, rivals, strict=True) if not row.any()]
+    return sorted([*closer, *only_earlier], key=lambda face: -face.score)
+
+
+def corners_of(detections: Sequence[Detection]) -> Floats:
+    """(n, 4) x1, y1, x2, y2."""
+    boxes = np.array([face.box for face in detections], np.float32).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def iou(first: Floats, second: Floats) -> Floats:
+    """Intersection over union of corners (n, 4) and (m, 4): (n, m)."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = (high - low).clip(min=0).prod(axis=2)
+    area, other = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second))
+    together: Floats = shared / np.maximum(area[:, None] + other - shared, np.float32(1e-9))
+    return together

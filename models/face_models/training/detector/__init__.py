@@ -1,0 +1,1 @@
+"""The face detector: data, network, loss, training, export and measurement."""
