@@ -1,0 +1,40 @@
+"""A fresh gallery store on each engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from inference_server.gallery.store import SqlStore
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Names an empty database: a file in a folder that is not there yet, or a schema of our own."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/data/gallery.db"
+    else:
+        yield from _empty_schema(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[SqlStore]:
+    opened = SqlStore(store_url)
+    yield opened
+    opened.close()
+
+
+def _empty_schema(postgres_url: str) -> Iterator[str]:
+    schema = f"test_{uuid4().hex}"
+    url = make_url(postgres_url).set(drivername="postgresql+psycopg")
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+        named = url.update_query_dict({"options": f"-c search_path={schema}"})
+        yield named.render_as_string(hide_password=False)
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    engine.dispose()
