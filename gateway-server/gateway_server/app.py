@@ -1,0 +1,77 @@
+"""The ASGI application: routes, the journal around them, and problems turned into answers."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gateway_server.gateway import open_gateway
+from gateway_server.journal import Journal, current_request_id
+from gateway_server.metrics import Metrics
+from gateway_server.problems import MEDIA_TYPE, InvalidParameter, Problem, from_http_status
+from gateway_server.routes import operations, persons, searches
+from gateway_server.settings import Settings
+
+DESCRIPTION = """Finds missing persons by face. A match is a lead, not an identification: people judge it.
+
+Errors are `application/problem+json` (RFC 9457); their `type` is stable, one for each reason."""
+
+
+def create_app(
+    settings: Settings, inference_transport: httpx.AsyncBaseTransport | None = None
+) -> FastAPI:
+    """The database and the photo folder are opened when the app starts, not here."""
+    metrics = Metrics()
+    app = FastAPI(
+        title="Reunite",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=_lifespan(settings, metrics, inference_transport),
+        redoc_url=None,
+        exception_handlers={
+            Problem: _answer_problem,
+            RequestValidationError: _answer_invalid_parameters,
+            HTTPException: _answer_framework_refusal,
+        },
+    )
+    app.state.metrics = metrics
+    for routes in (searches, persons, operations):
+        app.include_router(routes.router)
+    app.add_middleware(Journal, metrics=metrics)
+    return app
+
+
+def _lifespan(
+    settings: Settings, metrics: Metrics, transport: httpx.AsyncBaseTransport | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_gateway(settings, metrics, transport) as gateway:
+            app.state.gateway = gateway
+            yield
+
+    return lifespan
+
+
+async def _answer_problem(_request: Request, problem: Problem) -> JSONResponse:
+    members = problem.members(current_request_id())
+    headers = dict(problem.headers)
+    return JSONResponse(members, problem.status, headers, media_type=MEDIA_TYPE)
+
+
+async def _answer_invalid_parameters(
+    request: Request, error: RequestValidationError
+) -> JSONResponse:
+    """Names the parameters at fault, never their values."""
+    faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
+    return await _answer_problem(request, InvalidParameter("; ".join(faults)))
+
+
+async def _answer_framework_refusal(request: Request, error: HTTPException) -> JSONResponse:
+    answer = await _answer_problem(request, from_http_status(error.status_code, error.detail))
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,0 +1,254 @@
+"""The only place that talks to the inference tier; foreign errors end here.
+
+    an answer                       -> one of the frozen models below
+    its refusal of the photo        -> the PhotoRefused of the same slug
+    anything else, or no answer     -> InferenceUnavailable with one of the reasons below
+
+Every call has its timeouts. All may be made twice (faces are enrolled under an id of our choosing),
+so one that did not arrive, or met a connection just closed, is made again at once; one that timed
+out after it was sent is not.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gateway_server.journal import REQUEST_ID_HEADER, current_request_id
+from gateway_server.metrics import Metrics
+from gateway_server.photo_archive import StoredPhoto
+from gateway_server.problems import (
+    TYPE_PREFIX,
+    InferenceUnavailable,
+    PhotoRefused,
+    Problem,
+    named_problems,
+)
+from gateway_server.settings import Settings
+
+UNREACHABLE = "inference-unreachable"
+TIMEOUT = "inference-timeout"
+FAILED = "inference-failed"
+REJECTED = "inference-rejected"
+GARBLED = "inference-garbled"
+
+ATTEMPTS = 3
+PAUSE_BEFORE_RETRY_S = 0.05
+KEEPALIVE_EXPIRY_S = 1.0  # shorter than the server's, so that it is rarely the one to hang up
+_NOT_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class ModelUsed(_Answer):
+    name: str
+    sha256: str
+
+
+class GallerySize(_Answer):
+    persons: int
+    faces: int
+    version: int
+
+
+class ModelFile(_Answer):
+    sha256: str
+
+
+class Gallery(GallerySize):
+    models: Mapping[str, ModelFile]
+
+
+class FoundFace(_Answer):
+    index: int
+    box: list[float]
+    landmarks: list[list[float]]
+    quality: int
+    warnings: list[str]
+
+
+class FoundCandidate(_Answer):
+    rank: int
+    person_id: str
+    face_id: str
+    similarity: float
+    confidence: float
+    expected_false_matches: float
+
+
+class Match(_Answer):
+    model: ModelUsed
+    gallery: GallerySize
+    faces: list[FoundFace]
+    face: int
+    warnings: list[str] = []
+    verdict: str
+    candidates: list[FoundCandidate]
+    timings_ms: dict[str, float]
+
+
+class EnrolledFace(_Answer):
+    face_id: str
+    quality: int
+    warnings: list[str]
+    box: list[float]
+
+
+A = TypeVar("A", bound=_Answer)
+
+
+def make_http(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+    """One client, one pool; `transport` replaces the network."""
+    return httpx.AsyncClient(
+        base_url=settings.inference_url,
+        headers={"Authorization": f"Bearer {settings.internal_token}"},
+        timeout=httpx.Timeout(
+            connect=settings.connect_timeout_s,
+            read=settings.read_timeout_s,
+            write=settings.write_timeout_s,
+            pool=settings.pool_timeout_s,
+        ),
+        limits=httpx.Limits(
+            max_connections=settings.inference_connections,
+            max_keepalive_connections=settings.inference_connections,
+            keepalive_expiry=KEEPALIVE_EXPIRY_S,
+        ),
+        transport=transport,
+        trust_env=False,
+    )
+
+
+class InferenceClient:
+    def __init__(self, http: httpx.AsyncClient, metrics: Metrics) -> None:
+        self._http = http
+        self._metrics = metrics
+
+    async def gallery(self) -> Gallery:
+        return _read(Gallery, await self._call("gallery", "GET", "/v1/gallery"))
+
+    async def match(self, photo: StoredPhoto, options: Mapping[str, object]) -> Match:
+        form = _form(photo, options)
+        return _read(Match, await self._call("match", "POST", "/v1/match", **form))
+
+    async def heatmap(self, photo: StoredPhoto, options: Mapping[str, object]) -> bytes:
+        """A PNG: the aligned face under its heatmap."""
+        form = {**_form(photo, options), "headers": {"Accept": "image/png"}}
+        answer = await self._call("heatmap", "POST", "/v1/heatmap", **form)
+        if answer.headers.get("content-type") != "image/png":
+            raise InferenceUnavailable("The heatmap is not a PNG", reason=GARBLED)
+        return answer.content
+
+    async def put_person(self, person_id: str) -> None:
+        await self._call("put_person", "PUT", f"/v1/persons/{person_id}")
+
+    async def enrol(
+        self, person_id: str, face_id: str, photo: StoredPhoto, face_index: int | None
+    ) -> EnrolledFace:
+        form = _form(photo, {"face_id": face_id, "face": face_index})
+        answer = await self._call("enrol", "POST", f"/v1/persons/{person_id}/faces", **form)
+        return _read(EnrolledFace, answer)
+
+    async def delete_person(self, person_id: str) -> None:
+        """Deleting one that is not there is no error: what was wanted is so."""
+        await self._call("delete_person", "DELETE", f"/v1/persons/{person_id}", absent_is_well=True)
+
+    async def delete_face(self, person_id: str, face_id: str) -> None:
+        address = f"/v1/persons/{person_id}/faces/{face_id}"
+        await self._call("delete_face", "DELETE", address, absent_is_well=True)
+
+    async def check_ready(self) -> None:
+        await self._call("ready", "GET", "/readyz")
+
+    async def _call(
+        self,
+        operation: str,
+        method: str,
+        address: str,
+        *,
+        absent_is_well: bool = False,
+        **form: Any,
+    ) -> httpx.Response:
+        started_s = time.perf_counter()
+        outcome = "answered"
+        try:
+            answer = await self._send(method, address, **form)
+            if not (absent_is_well and answer.status_code == httpx.codes.NOT_FOUND):
+                _raise_for_problem(answer)
+        except InferenceUnavailable as outage:
+            outcome = outage.reason
+            raise
+        except Problem as refusal:
+            outcome = refusal.slug
+            raise
+        finally:
+            duration_s = time.perf_counter() - started_s
+            self._metrics.inference_called(operation, outcome, duration_s)
+        return answer
+
+    async def _send(self, method: str, address: str, **form: Any) -> httpx.Response:
+        headers = {**form.pop("headers", {}), REQUEST_ID_HEADER: current_request_id()}
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await self._http.request(method, address, headers=headers, **form)
+            except _NOT_ARRIVED as error:
+                if attempt == ATTEMPTS:
+                    raise _unavailable(error) from error
+            except httpx.HTTPError as error:
+                raise _unavailable(error) from error
+            await asyncio.sleep(PAUSE_BEFORE_RETRY_S * attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _form(photo: StoredPhoto, options: Mapping[str, object]) -> dict[str, Any]:
+    texts = {name: str(value) for name, value in options.items() if value is not None}
+    return {"files": {"photo": ("photo", photo.data, photo.media_type)}, "data": texts}
+
+
+def _unavailable(error: httpx.HTTPError) -> InferenceUnavailable:
+    kind = type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        return InferenceUnavailable(f"The inference tier took too long ({kind})", reason=TIMEOUT)
+    return InferenceUnavailable(
+        f"The inference tier cannot be reached ({kind})", reason=UNREACHABLE
+    )
+
+
+def _raise_for_problem(answer: httpx.Response) -> None:
+    if answer.is_success:
+        return
+    slug, detail = _read_problem(answer)
+    refusals = named_problems(PhotoRefused)
+    if slug in refusals and answer.is_client_error:
+        raise refusals[slug](detail)
+    reason = FAILED if answer.is_server_error else REJECTED
+    named = f"The inference tier answered {answer.status_code} ({slug or 'no problem type'})"
+    raise InferenceUnavailable(named, reason=reason)
+
+
+def _read_problem(answer: httpx.Response) -> tuple[str, str]:
+    """Slug and detail; empty where the answer is no problem document."""
+    try:
+        members = answer.json()
+    except ValueError:
+        return "", ""
+    if not isinstance(members, dict):
+        return "", ""
+    slug = str(members.get("type", "")).removeprefix(TYPE_PREFIX)
+    return slug, str(members.get("detail", ""))
+
+
+def _read(kind: type[A], answer: httpx.Response) -> A:
+    try:
+        return kind.model_validate_json(answer.content)
+    except ValidationError as error:
+        wrong = ", ".join(
+            ".".join(map(str, part["loc"])) or part["type"] for part in error.errors()
+        )
+        raise InferenceUnavailable(
+            f"The answer is not as agreed: {wrong}", reason=GARBLED
+        ) from error

@@ -1,0 +1,243 @@
+"""The gateway's door for photos: a form is checked while it arrives and refused as early as can be.
+
+Size, type and number are judged before the rest is read; no pixel is ever decoded. Each photo goes
+to the disk as it comes, under no name; what is not saved when the form is put down is gone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+from starlette.requests import Request
+
+from gateway_server.multipart import MultipartReader, PartBegins, PartContinues, PartEnds
+from gateway_server.photo_store import PhotoName, PhotoStore, Spool
+from gateway_server.problems import (
+    EmptyPhoto,
+    FieldTooLong,
+    PhotoMissing,
+    PhotoTooLarge,
+    RepeatedField,
+    RequestTooLarge,
+    TooManyPhotos,
+    TooManyPixels,
+    UnknownField,
+    UnreadableImage,
+    UnsupportedImageType,
+    WrongPhotoField,
+)
+from gateway_server.texts import TextRule
+
+SIGNATURE_BYTES = 12
+FORM_OVERHEAD_BYTES = 64 * 1024
+MAX_JSON_BYTES = 64 * 1024
+_PILLOW_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
+
+
+@dataclass(frozen=True)
+class PhotoLimits:
+    max_bytes: int
+    max_pixels: int
+
+
+@dataclass(frozen=True)
+class CheckedPhoto:
+    """A photo on the disk, found in order; width and height are those before the EXIF turn."""
+
+    spool: Spool
+    name: PhotoName
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class FormShape:
+    texts: Mapping[str, TextRule]
+    photo_fields: tuple[str, ...] = ("photo",)
+    max_photos: int = 1
+
+
+@dataclass(frozen=True)
+class Form:
+    texts: Mapping[str, str]
+    photos: tuple[CheckedPhoto, ...]
+
+
+class Intake:
+    def __init__(self, store: PhotoStore, limits: PhotoLimits) -> None:
+        self._store = store
+        self._limits = limits
+
+    @asynccontextmanager
+    async def receive(self, request: Request, shape: FormShape) -> AsyncIterator[Form]:
+        """The checked form, for as long as the block lasts.
+
+        Raises FormRefused, PhotoRefused and ValueRefused.
+        """
+        arrival = _Arrival(self._store, self._limits, shape)
+        try:
+            arrival.expect(request.headers.get("content-length"))
+            reader = MultipartReader(request.headers.get("content-type"))
+            async for piece in request.stream():
+                await arrival.take(reader, piece)
+            reader.finish()
+            yield arrival.form()
+        finally:
+            arrival.discard()
+
+
+@dataclass
+class _ArrivingText:
+    name: str
+    rule: TextRule
+    data: bytearray = field(default_factory=bytearray)
+
+    def write(self, piece: bytes) -> None:
+        self.data += piece
+        if len(self.data) > self.rule.max_bytes:
+            limit = f"`{self.name}` may have {self.rule.max_characters} characters"
+            raise FieldTooLong(limit, field=self.name)
+
+
+class _ArrivingPhoto:
+    def __init__(self, spool: Spool, limits: PhotoLimits) -> None:
+        self.spool = spool
+        self._limits = limits
+        self._head = b""
+        self._media_type: str | None = None
+
+    def write(self, piece: bytes) -> None:
+        if self.spool.size_bytes + len(piece) > self._limits.max_bytes:
+            raise PhotoTooLarge(f"A photo may have {self._limits.max_bytes} bytes")
+        if len(self._head) < SIGNATURE_BYTES:
+            self._head += piece[:SIGNATURE_BYTES]
+            self._judge_type()
+        self.spool.write(piece)
+
+    def _judge_type(self) -> None:
+        self._media_type = sniff_type(self._head)
+        if len(self._head) >= SIGNATURE_BYTES and self._media_type is None:
+            raise UnsupportedImageType("A photo is a JPEG, PNG or WebP by its content")
+
+    def finish(self) -> CheckedPhoto:
+        if not self.spool.size_bytes:
+            raise EmptyPhoto
+        if self._media_type is None:
+            raise UnsupportedImageType("A photo is a JPEG, PNG or WebP by its content")
+        sha256 = self.spool.finish()
+        width, height = read_size(self.spool.path, self._media_type)
+        if width * height > self._limits.max_pixels:
+            rule = (
+                f"A photo may have {self._limits.max_pixels} pixels; this one is {width}x{height}"
+            )
+            raise TooManyPixels(rule)
+        return CheckedPhoto(self.spool, PhotoName(sha256, self._media_type), width, height)
+
+
+class _Arrival:
+    """One form on its way in."""
+
+    def __init__(self, store: PhotoStore, limits: PhotoLimits, shape: FormShape) -> None:
+        self._store = store
+        self._limits = limits
+        self._shape = shape
+        self._spools: list[Spool] = []
+        self._texts: dict[str, str] = {}
+        self._photos: list[CheckedPhoto] = []
+        self._part: _ArrivingText | _ArrivingPhoto | None = None
+        self._left_bytes = shape.max_photos * limits.max_bytes + FORM_OVERHEAD_BYTES
+
+    def expect(self, content_length: str | None) -> None:
+        """Refuse a body that says itself that it is too large, before any of it is read."""
+        if content_length is not None and content_length.isdecimal():
+            self._count(int(content_length), arrived=False)
+
+    def _count(self, size_bytes: int, *, arrived: bool) -> None:
+        if size_bytes > self._left_bytes:
+            refusal = PhotoTooLarge if self._shape.max_photos == 1 else RequestTooLarge
+            raise refusal(f"A photo may have {self._limits.max_bytes} bytes")
+        self._left_bytes -= size_bytes if arrived else 0
+
+    async def take(self, reader: MultipartReader, piece: bytes) -> None:
+        self._count(len(piece), arrived=True)
+        for event in reader.feed(piece):
+            match event:
+                case PartBegins(field=name, is_file=is_file):
+                    self._part = self._begin(name, is_file=is_file)
+                case PartContinues(data=data) if self._part:
+                    self._part.write(data)
+                case PartEnds() if self._part:
+                    await self._end(self._part)
+
+    def _begin(self, name: str, *, is_file: bool) -> "_ArrivingText | _ArrivingPhoto":
+        if name in self._shape.photo_fields:
+            return self._begin_photo()
+        if name in self._shape.texts:
+            return self._begin_text(name)
+        known = ", ".join((*self._shape.photo_fields, *self._shape.texts))
+        if is_file:
+            raise WrongPhotoField(f"The photo belongs in `{self._shape.photo_fields[0]}`")
+        raise UnknownField(f"The fields known here are {known}")
+
+    def _begin_photo(self) -> _ArrivingPhoto:
+        if len(self._spools) == self._shape.max_photos:
+            raise TooManyPhotos(f"{self._shape.max_photos} may come at a time")
+        spool = self._store.spool()
+        self._spools.append(spool)
+        return _ArrivingPhoto(spool, self._limits)
+
+    def _begin_text(self, name: str) -> _ArrivingText:
+        if name in self._texts:
+            raise RepeatedField(f"`{name}` came twice", field=name)
+        return _ArrivingText(name, self._shape.texts[name])
+
+    async def _end(self, part: _ArrivingText | _ArrivingPhoto) -> None:
+        if isinstance(part, _ArrivingText):
+            self._texts[part.name] = part.rule.decode(part.name, bytes(part.data))
+        else:
+            self._photos.append(await asyncio.to_thread(part.finish))
+        self._part = None
+
+    def form(self) -> Form:
+        if not self._photos:
+            raise PhotoMissing(f"The photo belongs in `{self._shape.photo_fields[0]}`")
+        return Form(self._texts, tuple(self._photos))
+
+    def discard(self) -> None:
+        for spool in self._spools:
+            spool.discard()
+
+
+async def read_limited(request: Request) -> bytes:
+    """The whole body of a request that carries no photo."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_JSON_BYTES:
+            raise RequestTooLarge(f"A body without a photo may have {MAX_JSON_BYTES} bytes")
+    return bytes(body)
+
+
+def sniff_type(head: bytes) -> str | None:
+    """The media type that a file's first 12 bytes show; None for a type that is not taken."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def read_size(path: Path, media_type: str) -> tuple[int, int]:
+    """Width and height as the file's header states them; no pixel is decoded."""
+    try:
+        with Image.open(path, formats=[_PILLOW_FORMATS[media_type]]) as image:
+            return image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise TooManyPixels(str(error)) from error
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UnreadableImage("The photo's header is damaged") from error

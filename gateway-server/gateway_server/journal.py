@@ -1,0 +1,126 @@
+"""The journal: one JSON object a line, and the request id that runs through all of them.
+
+No line holds a photo, a name, a key or a query string: of an address only the route's template is
+written.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+import uuid
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway_server.metrics import Metrics
+from gateway_server.problems import MEDIA_TYPE, InternalError
+
+REQUEST_ID_HEADER = "X-Request-Id"
+CLIENT_CLOSED_REQUEST = 499
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+_request_id: ContextVar[str] = ContextVar("request_id", default="-")
+_log = logging.getLogger(__name__)
+
+
+def current_request_id() -> str:
+    return _request_id.get()
+
+
+def _accept_or_make(offered: str | None) -> str:
+    if offered is not None and _ACCEPTED_ID.fullmatch(offered):
+        return offered
+    return uuid.uuid4().hex
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": current_request_id(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD_FIELDS}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def start_journal(level: str) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for talkative in ("httpx", "httpcore", "aiosqlite", "PIL"):
+        logging.getLogger(talkative).setLevel(logging.WARNING)
+
+
+class Journal:
+    """ASGI middleware: names each request, writes its line, and answers for our own defects."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _accept_or_make(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        token = _request_id.set(request_id)
+        answer = _Answer(send, request_id)
+        started_s = time.perf_counter()
+        try:
+            await self._answer(scope, receive, answer)
+        finally:
+            self._write_line(scope, answer.status, time.perf_counter() - started_s)
+            _request_id.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        try:
+            await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            answer.status = CLIENT_CLOSED_REQUEST
+        except Exception:
+            _log.exception("a defect of ours")
+            if answer.status:
+                raise
+            await answer.send_internal_error()
+
+    def _write_line(self, scope: Scope, status: int, duration_s: float) -> None:
+        route = getattr(scope.get("route"), "path", "(no route)")
+        method = scope["method"]
+        self._metrics.request_answered(method, route, status, duration_s)
+        facts = {"method": method, "route": route, "status": status}
+        _log.info("answered", extra={**facts, "duration_ms": round(duration_s * 1000, 1)})
+
+
+class _Answer:
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers[REQUEST_ID_HEADER] = self._request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+        await self._send(message)
+
+    async def send_internal_error(self) -> None:
+        problem = InternalError()
+        body = json.dumps(problem.members(self._request_id)).encode()
+        headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
+        await self.send(
+            {"type": "http.response.start", "status": problem.status, "headers": headers}
+        )
+        await self.send({"type": "http.response.body", "body": body})

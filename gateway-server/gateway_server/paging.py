@@ -1,0 +1,64 @@
+"""Opaque cursors: the place in a list, newest first, after which the next page begins."""
+
+import base64
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, Self, TypeVar
+
+from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway_server.database import Failure, Person
+from gateway_server.problems import InvalidCursor
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+MAX_CURSOR_CHARACTERS = 200
+R = TypeVar("R", Person, Failure)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    created_at: datetime
+    id: str
+
+    def encode(self) -> str:
+        place = json.dumps([self.created_at.isoformat(), self.id])
+        return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        try:
+            moment, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            return cls(datetime.fromisoformat(moment).astimezone(UTC), str(uuid.UUID(row_id)))
+        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+            raise InvalidCursor(f"The cursor is {text!r}") from error
+
+
+@dataclass(frozen=True)
+class Page(Generic[R]):
+    rows: Sequence[R]
+    next_cursor: str | None
+
+
+async def read_page(
+    session: AsyncSession,
+    kind: type[R],
+    wanted: Sequence[ColumnElement[bool]],
+    cursor: str | None,
+    limit: int,
+) -> Page[R]:
+    """The next `limit` rows that are wanted, and the cursor of those after them."""
+    query = select(kind).where(*wanted)
+    if cursor is not None:
+        after = Cursor.decode(cursor)
+        query = query.where(tuple_(kind.created_at, kind.id) < tuple_(after.created_at, after.id))
+    ordered = query.order_by(kind.created_at.desc(), kind.id.desc()).limit(limit + 1)
+    rows = (await session.scalars(ordered)).all()
+    if len(rows) <= limit:
+        return Page(rows, None)
+    last = rows[limit - 1]
+    return Page(rows[:limit], Cursor(last.created_at, last.id).encode())

@@ -1,0 +1,313 @@
+"""Every reason the gateway has for not doing what it was asked, and its answer (RFC 9457).
+
+Problem                        one answer, its `type` is urn:reunite:problem:<slug>
+├── Refusal                    the request is at fault; sending it again changes nothing
+│   ├── AccessRefused          no key, a wrong key, or a key of the wrong role
+│   ├── FormRefused            the request's shape: multipart, fields, JSON, their number and size
+│   ├── ValueRefused           one value in it: an option, a name, a date, a cursor
+│   ├── PhotoRefused           the photo; decided here or, for faces, by the inference tier
+│   ├── NotFound               no such thing, or not yours to see
+│   └── Conflict               not now, in this state
+├── Outage                     something behind the gateway is away; 503 with Retry-After
+│   ├── InferenceUnavailable   carries the reason that goes into the failure's row
+│   ├── DatabaseUnavailable
+│   ├── PhotoStoreUnavailable
+│   └── NotReady
+└── InternalError              a defect of ours; its traceback goes to the journal alone
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+TYPE_PREFIX = "urn:reunite:problem:"
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    slug: ClassVar[str]
+    status: ClassVar[int]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str = "", **facts: object) -> None:
+        """`detail` names the rule and the value; `facts` become members of the answer."""
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.facts = facts
+
+    def about(self, **facts: object) -> Self:
+        """The same problem with more facts, for example the search that it befell."""
+        return type(self)(self.detail, **{**self.facts, **facts})
+
+    @property
+    def type(self) -> str:
+        return TYPE_PREFIX + self.slug
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {}
+
+    def members(self, request_id: str) -> dict[str, Any]:
+        return {**self.summary(), "request_id": request_id, **self.facts}
+
+    def summary(self) -> dict[str, Any]:
+        """The members that say what happened, without whose request it was."""
+        return {
+            "type": self.type,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+        }
+
+
+class Refusal(Problem):
+    pass
+
+
+class AccessRefused(Refusal):
+    pass
+
+
+class Unauthorized(AccessRefused):
+    slug, status, title = "unauthorized", 401, "A valid API key is needed"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="reunite"'}
+
+
+class Forbidden(AccessRefused):
+    slug, status, title = "forbidden", 403, "This key's role may not do this"
+
+
+class FormRefused(Refusal):
+    pass
+
+
+class BadRequest(FormRefused):
+    slug, status, title = "bad-request", 400, "The request is not what is expected here"
+
+
+class NotMultipart(FormRefused):
+    slug, status, title = "not-multipart", 415, "The body must be multipart/form-data"
+
+
+class BrokenMultipart(FormRefused):
+    slug, status, title = "broken-multipart", 400, "The multipart body is damaged"
+
+
+class RequestTooLarge(FormRefused):
+    slug, status, title = "request-too-large", 413, "The request is too large"
+
+
+class UnknownField(FormRefused):
+    slug, status, title = "unknown-field", 400, "The form has a field that is not known here"
+
+
+class WrongPhotoField(FormRefused):
+    slug, status, title = "wrong-photo-field", 400, "A file came under the wrong field name"
+
+
+class RepeatedField(FormRefused):
+    slug, status, title = "repeated-field", 400, "A field came more than once"
+
+
+class FieldTooLong(FormRefused):
+    slug, status, title = "field-too-long", 400, "A field is too long"
+
+
+class PhotoMissing(FormRefused):
+    slug, status, title = "photo-missing", 400, "The form has no photo"
+
+
+class TooManyPhotos(FormRefused):
+    slug, status, title = "too-many-photos", 400, "The form has too many photos"
+
+
+class NotJson(FormRefused):
+    slug, status, title = "not-json", 415, "The body must be application/json"
+
+
+class BrokenJson(FormRefused):
+    slug, status, title = "broken-json", 400, "The JSON body is damaged"
+
+
+class InvalidBody(FormRefused):
+    slug, status, title = "invalid-body", 422, "The JSON body does not have the documented shape"
+
+
+class ValueRefused(Refusal):
+    status = 422
+
+
+class InvalidText(ValueRefused):
+    slug, title = "invalid-text", "A text is not UTF-8 or holds control characters"
+
+
+class InvalidName(ValueRefused):
+    slug, title = "invalid-name", "A person needs a name"
+
+
+class InvalidDate(ValueRefused):
+    slug, title = "invalid-date", "A date is not a day of the calendar, written YYYY-MM-DD"
+
+
+class InvalidTopK(ValueRefused):
+    slug, title = "invalid-top-k", "top_k is out of range"
+
+
+class InvalidModel(ValueRefused):
+    slug, title = "invalid-model", "There is no such model"
+
+
+class InvalidFaceIndex(ValueRefused):
+    slug, title = "invalid-face-index", "face is not a face's number"
+
+
+class InvalidCursor(ValueRefused):
+    slug, title = "invalid-cursor", "The cursor is not one that this list gave"
+
+
+class InvalidParameter(ValueRefused):
+    slug, title = "invalid-parameter", "A query parameter is out of range"
+
+
+class CandidateNotInSearch(ValueRefused):
+    slug, title = "candidate-not-in-search", "This person is not a candidate of this search"
+
+
+class PhotoRefused(Refusal):
+    status = 422
+
+
+class EmptyPhoto(PhotoRefused):
+    slug, status, title = "empty-photo", 400, "The photo is empty"
+
+
+class PhotoTooLarge(PhotoRefused):
+    slug, status, title = "photo-too-large", 413, "The photo has too many bytes"
+
+
+class UnsupportedImageType(PhotoRefused):
+    slug, status, title = "unsupported-image-type", 415, "The photo's type is not supported"
+
+
+class UnreadableImage(PhotoRefused):
+    slug, title = "unreadable-image", "The photo cannot be read"
+
+
+class TooManyPixels(PhotoRefused):
+    slug, title = "too-many-pixels", "The photo has too many pixels"
+
+
+class NoFace(PhotoRefused):
+    slug, title = "no-face", "No face was found in the photo"
+
+
+class NoSuchFace(PhotoRefused):
+    slug, title = "no-such-face", "The photo has no face of that number"
+
+
+class FaceTooSmall(PhotoRefused):
+    slug, title = "face-too-small", "The face is too small"
+
+
+class QualityTooLow(PhotoRefused):
+    slug, title = "quality-too-low", "The face's quality is too low"
+
+
+class DuplicatePhoto(PhotoRefused):
+    slug, status, title = "duplicate-photo", 409, "This person already has this photo"
+
+
+class NoPhotoAccepted(PhotoRefused):
+    slug, title = "no-photo-accepted", "None of the photos could be enrolled"
+
+
+class NotFound(Refusal):
+    slug, status, title = "not-found", 404, "There is nothing at this address"
+
+
+class SearchNotFound(NotFound):
+    slug, title = "search-not-found", "There is no such search"
+
+
+class PersonNotFound(NotFound):
+    slug, title = "person-not-found", "There is no such person"
+
+
+class FaceNotFound(NotFound):
+    slug, title = "face-not-found", "There is no such face"
+
+
+class FailureNotFound(NotFound):
+    slug, title = "failure-not-found", "There is no such failure"
+
+
+class MethodNotAllowed(Refusal):
+    slug, status, title = "method-not-allowed", 405, "This address does not know that method"
+
+
+class Conflict(Refusal):
+    status = 409
+
+
+class SearchNotDone(Conflict):
+    slug, title = "search-not-done", "The search has no result"
+
+
+class FailureResolved(Conflict):
+    slug, title = "failure-resolved", "The failure has been resolved already"
+
+
+class Outage(Problem):
+    status = 503
+    retry_after_s: ClassVar[int] = 5
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.retry_after_s)}
+
+
+class InferenceUnavailable(Outage):
+    slug, title = "inference-unavailable", "The inference tier gave no answer"
+
+    def __init__(self, detail: str = "", **facts: object) -> None:
+        """`facts["reason"]` is one of the inference client's, for example inference-timeout."""
+        super().__init__(detail, **{"reason": "inference-unreachable", **facts})
+
+    @property
+    def reason(self) -> str:
+        return str(self.facts["reason"])
+
+
+class DatabaseUnavailable(Outage):
+    slug, title = "database-unavailable", "The gateway's database is away"
+
+
+class PhotoStoreUnavailable(Outage):
+    slug, title = "photo-store-unavailable", "The photo cannot be stored or read now"
+
+
+class NotReady(Outage):
+    slug, title = "not-ready", "The gateway is not ready"
+
+
+class InternalError(Problem):
+    slug, status, title = "internal-error", 500, "Something went wrong on our side"
+
+
+def from_http_status(status: int, detail: str) -> Problem:
+    """The problem behind a refusal that the web framework raised by itself."""
+    return {404: NotFound, 405: MethodNotAllowed}.get(status, BadRequest)(detail)
+
+
+def _leaves(kind: type[Problem]) -> Iterator[type[Problem]]:
+    if "slug" in vars(kind):
+        yield kind
+    for child in kind.__subclasses__():
+        yield from _leaves(child)
+
+
+def named_problems(kind: type[Problem] = Problem) -> Mapping[str, type[Problem]]:
+    """Every problem type below `kind` by its slug, as the OpenAPI document lists them."""
+    return {leaf.slug: leaf for leaf in _leaves(kind)}

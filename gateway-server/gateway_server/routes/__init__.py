@@ -1,0 +1,1 @@
+"""The public addresses. They translate HTTP and nothing else."""

@@ -1,0 +1,71 @@
+"""Multipart forms: how their options are read, and described in the OpenAPI document."""
+
+from typing import Any
+
+from fastapi import Response
+
+from gateway_server.problems import InvalidFaceIndex, InvalidModel, InvalidTopK
+
+DEFAULT_TOP_K = 5
+MAX_TOP_K = 50
+MAX_FACE_INDEX = 999
+MODELS = ("heatmap", "base")
+
+PHOTO: dict[str, Any] = {
+    "type": "string",
+    "contentMediaType": "application/octet-stream",
+    "description": "JPEG, PNG or WebP, by its content",
+}
+TOP_K = {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": DEFAULT_TOP_K}
+MODEL = {"type": "string", "enum": list(MODELS), "default": MODELS[0]}
+FACE = {
+    "type": "integer",
+    "minimum": 0,
+    "maximum": MAX_FACE_INDEX,
+    "description": "which face of the photo; the best one, if it is not said",
+}
+DAY = {"type": "string", "format": "date"}
+
+
+def text_of(max_characters: int) -> dict[str, Any]:
+    return {"type": "string", "maxLength": max_characters}
+
+
+def form_of(required: list[str], **members: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI description of a form that the intake reads."""
+    schema = {"type": "object", "required": required, "properties": members}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def read_top_k(text: str | None) -> int:
+    top_k = _whole_number(text or str(DEFAULT_TOP_K))
+    if top_k is None or not 1 <= top_k <= MAX_TOP_K:
+        raise InvalidTopK(f"`top_k` is {text!r}; it may be 1 to {MAX_TOP_K}", field="top_k")
+    return top_k
+
+
+def read_model(text: str | None) -> str:
+    model = text or MODELS[0]
+    if model not in MODELS:
+        raise InvalidModel(f"`model` is {text!r}; there are {' and '.join(MODELS)}", field="model")
+    return model
+
+
+def read_face_index(text: str | None) -> int | None:
+    """None for the best face."""
+    if not text:
+        return None
+    index = _whole_number(text)
+    if index is None or index > MAX_FACE_INDEX:
+        raise InvalidFaceIndex(f"`face` is {text!r}; faces are numbered from 0", field="face")
+    return index
+
+
+def _whole_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def image_answer(data: bytes, media_type: str) -> Response:
+    """A picture of a person: for this caller's eyes, and in no cache on the way."""
+    return Response(data, media_type=media_type, headers={"Cache-Control": "private, no-store"})

@@ -1,0 +1,232 @@
+"""The JSON of the public contract, v1."""
+
+from datetime import date, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway_server.database import Face, Failure, Person, Search
+from gateway_server.problems import Outage, Problem
+
+Verdict = Literal["lead", "no_credible_lead"]
+Judgement = Literal["same", "different", "unsure"]
+Status = Literal["queued", "running", "done", "failed"]
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Document(Shape):
+    """What a client sends: unknown members are refused, not ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class ProblemOut(BaseModel):
+    """RFC 9457. Some types have further members, for example `search_id`."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str = Field(examples=["urn:reunite:problem:no-face"])
+    title: str = Field(examples=["No face was found in the photo"])
+    status: int = Field(examples=[422])
+    detail: str
+    request_id: str
+
+
+class ProblemSummary(Shape):
+    type: str = Field(examples=["urn:reunite:problem:no-face"])
+    title: str
+    status: int
+    detail: str
+
+
+class ModelOut(Shape):
+    name: Literal["heatmap", "base"]
+    sha256: str
+
+
+class GalleryOut(Shape):
+    persons: int = Field(examples=[1680])
+    faces: int = Field(examples=[4021])
+
+
+class FaceFound(Shape):
+    index: int
+    box: list[float] = Field(description="x, y, width, height in pixels of the upright photo")
+    landmarks: list[list[float]] = Field(
+        description="the person's right eye, left eye, nose, right and left mouth corner"
+    )
+    quality: int = Field(ge=0, le=100)
+    warnings: list[str]
+
+
+class CandidateOut(Shape):
+    rank: int
+    person_id: str
+    name: str | None = Field(description="null when the person has been deleted since")
+    face_id: str
+    similarity: float = Field(examples=[0.71], description="cosine, -1 to 1")
+    confidence: float = Field(examples=[0.998], description="0 to 1")
+    expected_false_matches: float = Field(
+        examples=[0.004], description="strangers of this gallery expected at least this similar"
+    )
+
+
+class SearchOut(Shape):
+    """Members that a search does not have yet are absent."""
+
+    id: str
+    status: Status
+    cached: bool
+    request_id: str
+    created_at: datetime
+    model: ModelOut | None = None
+    gallery: GalleryOut | None = None
+    faces: list[FaceFound] | None = None
+    face: int | None = Field(None, description="index of the face that was searched for")
+    warnings: list[str] | None = None
+    verdict: Verdict | None = None
+    candidates: list[CandidateOut] | None = None
+    timings_ms: dict[str, float] | None = None
+    problem: ProblemSummary | None = Field(None, description="why a failed search failed")
+
+    @classmethod
+    def from_row(cls, row: Search, names: dict[str, str]) -> "SearchOut":
+        """`names` by person id: today's, not those of the day of the search."""
+        known: dict[str, Any] = {
+            name: getattr(row, name)
+            for name in ("id", "status", "cached", "request_id", "created_at")
+        }
+        if row.status == "failed":
+            return cls(**known, problem=ProblemSummary.model_validate(row.problem))
+        if row.answer is None:
+            return cls(**known)
+        found = [{**one, "name": names.get(one["person_id"])} for one in row.answer["candidates"]]
+        answer = {**row.answer, "candidates": found, "timings_ms": row.timings_ms}
+        return cls.model_validate({**known, **answer})
+
+
+class FeedbackIn(Document):
+    person_id: str = Field(max_length=64)
+    verdict: Judgement
+
+
+class FeedbackOut(Shape):
+    search_id: str
+    person_id: str
+    verdict: Judgement
+
+
+class FaceOut(Shape):
+    face_id: str
+    status: Literal["pending", "enrolled"] = Field(
+        description="pending: stored here, and not yet confirmed by the inference tier"
+    )
+    quality: int | None
+    warnings: list[str] | None
+    box: list[float] | None
+    created_at: datetime
+
+    @classmethod
+    def from_row(cls, row: Face) -> "FaceOut":
+        names = ("status", "quality", "warnings", "box", "created_at")
+        return cls.model_validate(
+            {"face_id": row.id} | {name: getattr(row, name) for name in names}
+        )
+
+
+class PersonOut(Shape):
+    id: str
+    name: str
+    reference: str | None
+    birth_date: date | None
+    missing_since: date | None
+    notes: str | None
+    created_at: datetime
+    updated_at: datetime
+    faces: list[FaceOut]
+
+    @classmethod
+    def from_row(cls, row: Person) -> "PersonOut":
+        own = {name: getattr(row, name) for name in cls.model_fields if name != "faces"}
+        return cls(**own, faces=[FaceOut.from_row(face) for face in row.faces])
+
+
+class PhotoOutcome(Shape):
+    """What became of one photo of an enrolment, in the order they came."""
+
+    index: int
+    status: Literal["enrolled", "pending", "refused"]
+    face_id: str | None = None
+    quality: int | None = None
+    warnings: list[str] = []
+    problem: ProblemSummary | None = None
+
+    @classmethod
+    def of(cls, index: int, ended: Face | Problem) -> "PhotoOutcome":
+        if isinstance(ended, Face):
+            face = FaceOut.from_row(ended)
+            found = face.model_dump(include={"face_id", "quality", "warnings"})
+            return cls(index=index, status="enrolled", **found)
+        problem = ProblemSummary.model_validate(ended.summary())
+        if isinstance(ended, Outage):
+            face_id = str(ended.facts["face_id"])
+            return cls(index=index, status="pending", face_id=face_id, problem=problem)
+        return cls(index=index, status="refused", problem=problem)
+
+
+class PersonEnrolled(PersonOut):
+    photos: list[PhotoOutcome]
+
+
+class PersonPage(Shape):
+    persons: list[PersonOut]
+    next_cursor: str | None
+
+
+class PersonChange(Document):
+    """Members that are absent stay as they are; null clears."""
+
+    name: str | None = None
+    reference: str | None = None
+    birth_date: str | None = Field(None, examples=["1990-05-17"])
+    missing_since: str | None = Field(None, examples=["2024-02-29"])
+    notes: str | None = None
+
+
+class FailureOut(Shape):
+    id: str
+    kind: Literal["search", "enrolment", "deletion"]
+    reason: str = Field(examples=["inference-timeout"])
+    detail: str
+    request_id: str
+    photo_sha256: str | None
+    search_id: str | None
+    person_id: str | None
+    face_id: str | None
+    attempts: int
+    created_at: datetime
+    last_attempt_at: datetime
+    resolved_at: datetime | None
+    outcome: str | None = Field(
+        description="how it was resolved: done, enrolled, deleted, or a refusal"
+    )
+
+    @classmethod
+    def from_row(cls, row: Failure) -> "FailureOut":
+        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+
+
+class FailurePage(Shape):
+    failures: list[FailureOut]
+    next_cursor: str | None
+
+
+class HealthOut(Shape):
+    status: Literal["ok"] = "ok"
+
+
+class ReadinessOut(Shape):
+    status: Literal["ready"] = "ready"
+    checks: dict[str, str]

@@ -1,0 +1,119 @@
+"""Everything an operator can set, once: name, unit, default and help of every variable."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+
+class SettingsError(Exception):
+    """A setting is missing or cannot be read; the message names it."""
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    name: str
+    default: str
+    unit: str
+    help: str
+
+
+def _about(unit: str, text: str, *, least: float = 0) -> Mapping[str, Any]:
+    return {"unit": unit, "help": text, "least": least}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    database_url: str = field(
+        default="sqlite+aiosqlite:///./data/gateway.db",
+        repr=False,
+        metadata=_about(
+            "URL", "people, searches, failures, keys; postgresql://… for several gateways"
+        ),
+    )
+    photo_dir: Path = field(
+        default=Path("data/photos"), metadata=_about("path", "folder of the stored photos")
+    )
+    inference_url: str = field(
+        default="http://127.0.0.1:8001", metadata=_about("URL", "the inference tier")
+    )
+    internal_token: str = field(
+        repr=False, metadata=_about("text", "what the gateway shows to the inference tier")
+    )
+    host: str = field(default="127.0.0.1", metadata=_about("address", "where to listen"))
+    port: int = field(default=8000, metadata=_about("port", "where to listen"))
+    workers: int = field(
+        default=1, metadata=_about("processes", "gateway processes behind the one port", least=1)
+    )
+    cache_url: str = field(
+        default="memory://",
+        repr=False,
+        metadata=_about("URL", "cache of results; redis://… for several gateways"),
+    )
+    cache_ttl_s: float = field(
+        default=3600.0, metadata=_about("s", "how long a result may be answered again")
+    )
+    cache_entries: int = field(
+        default=10_000, metadata=_about("results", "kept by memory:// at most", least=1)
+    )
+    max_photo_bytes: int = field(
+        default=20 * 1024 * 1024, metadata=_about("bytes", "largest photo accepted", least=1)
+    )
+    max_photo_pixels: int = field(
+        default=50_000_000, metadata=_about("pixels", "largest width x height accepted", least=1)
+    )
+    max_photos_per_request: int = field(
+        default=20, metadata=_about("photos", "most in one enrolment", least=1)
+    )
+    connect_timeout_s: float = field(
+        default=2.0, metadata=_about("s", "to reach the inference tier")
+    )
+    read_timeout_s: float = field(
+        default=30.0, metadata=_about("s", "between two pieces of its answer")
+    )
+    write_timeout_s: float = field(
+        default=10.0, metadata=_about("s", "between two pieces of a photo sent to it")
+    )
+    pool_timeout_s: float = field(default=5.0, metadata=_about("s", "for a free connection to it"))
+    inference_connections: int = field(
+        default=16, metadata=_about("connections", "to it at a time, at most", least=1)
+    )
+    log_level: str = field(default="INFO", metadata=_about("level", "least level of a log line"))
+
+    @classmethod
+    def from_mapping(cls, environment: Mapping[str, str]) -> Self:
+        """What `environment` names, and defaults for the rest."""
+        named = {one.name: environment.get(one.name.upper(), "").strip() for one in fields(cls)}
+        values: dict[str, Any] = {one.name: _read(one, named[one.name]) for one in fields(cls)}
+        return cls(**values)
+
+    @classmethod
+    def rows(cls) -> Iterator[SettingRow]:
+        """What the `settings` command and the README's table show."""
+        for one in fields(cls):
+            default = "(required)" if one.default is MISSING else str(one.default)
+            yield SettingRow(one.name.upper(), default, one.metadata["unit"], one.metadata["help"])
+
+
+_KINDS: Mapping[object, type[str] | type[int] | type[float] | type[Path]] = {
+    kind: kind for kind in (str, int, float, Path)
+}
+
+
+def _read(setting: Field[Any], text: str) -> object:
+    name, unit, least = setting.name.upper(), setting.metadata["unit"], setting.metadata["least"]
+    if not text:
+        return _default(setting)
+    try:
+        value = _KINDS[setting.type](text)
+    except ValueError as error:
+        raise SettingsError(f"{name} is {text!r}; it is a number of {unit}") from error
+    if isinstance(value, int | float) and not least <= value:
+        raise SettingsError(f"{name} is {text}; it may not be below {least}")
+    return value
+
+
+def _default(setting: Field[Any]) -> object:
+    if setting.default is MISSING:
+        raise SettingsError(f"{setting.name.upper()} must be set: {setting.metadata['help']}")
+    return setting.default
