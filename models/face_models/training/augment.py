@@ -39,13 +39,9 @@ class AugmentSettings:
 def augment(
     rgb: Tensor, size_px: int, settings: AugmentSettings, random: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Views of faces.
+    """Views (n, 3, size_px, size_px) of RGB faces (n, 3, h, w), both in 0..255.
 
-    Args:
-        rgb: (n, 3, h, w) in 0..255.
-        size_px: side of the answered views.
-    Returns:
-        views (n, 3, size_px, size_px) in 0..255 and which of them are mirrored, (n,) bool.
+    Also answers which of them are mirrored, (n,) bool.
     """
     views, mirrored = _reframe(rgb, size_px, settings, random)
     views = _relight(views, settings, random)

@@ -68,11 +68,7 @@ def prepare(data_dir: Path, cache_dir: Path) -> Path:
 
 
 def load(data_dir: Path, cache_dir: Path, split: str, min_photos: int = 2) -> FaceSet:
-    """The faces of one split.
-
-    Args:
-        min_photos: identities with fewer photos in the split count as unknown.
-    """
+    """The faces of one split; identities with fewer photos than `min_photos` count as unknown."""
     pixels = np.load(prepare(data_dir, cache_dir), mmap_mode="r")
     table = _labels(data_dir)
     rows = np.flatnonzero(table["split"] == split)
@@ -123,4 +119,4 @@ def _number_identities(names: NDArray[np.generic], min_photos: int) -> NDArray[n
 
 def _unit(vectors: NDArray[np.generic]) -> NDArray[np.float32]:
     wide = vectors.astype(np.float32)
-    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+    return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))

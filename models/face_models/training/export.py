@@ -1,4 +1,4 @@
-"""Trained runs -> ONNX graphs that hold normalisation, heatmap and embedding, checked against torch."""
+"""Networks -> ONNX graphs that hold normalisation, heatmap and embedding, checked against torch."""
 
 from __future__ import annotations
 

@@ -36,11 +36,13 @@ def _shufflenet() -> nn.Sequential:
 
 
 def _mobilenet() -> nn.Sequential:
-    return models.mobilenet_v3_large(weights=None).features
+    trunk: nn.Sequential = models.mobilenet_v3_large(weights=None).features
+    return trunk
 
 
 def _efficientnet() -> nn.Sequential:
-    return models.efficientnet_b0(weights=None).features
+    trunk: nn.Sequential = models.efficientnet_b0(weights=None).features
+    return trunk
 
 
 BACKBONES = {
@@ -90,7 +92,7 @@ def first_convolution(trunk: nn.Module) -> tuple[nn.Module, str, nn.Conv2d]:
 
 @torch.no_grad()
 def widen_first_convolution(trunk: nn.Module, input_channels: int) -> None:
-    """Give the first convolution more input planes; each new one starts as the mean of the RGB ones."""
+    """Give the first convolution more input planes, each starting as the mean of the RGB ones."""
     parent, name, old = first_convolution(trunk)
     wide = nn.Conv2d(
         input_channels,

@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 from face_models.training import data
 from face_models.training.augment import augment
-from face_models.training.config import RunConfig, Stage, read_config
 from face_models.training.checkpoint import Trained, rebuild
+from face_models.training.config import RunConfig, Stage, read_config
 from face_models.training.gradcam import ExplainedBase, explain
 from face_models.training.losses import ArcFace, distillation, identity_centres
 from face_models.training.network import FaceNetwork, heatmap_network_from
@@ -108,9 +108,7 @@ def load_run(run_dir: Path) -> Trained:
     return rebuild(state["backbone"], state["network"], state["arcface"]["centres"])
 
 
-def _new_learner(
-    config: RunConfig, faces: data.FaceSet, data_dir: Path, run_dir: Path
-) -> Learner:
+def _new_learner(config: RunConfig, faces: data.FaceSet, data_dir: Path, run_dir: Path) -> Learner:
     base = load_run(run_dir.parent / config.base_run).explained() if config.base_run else None
     network = _new_network(config, base, data_dir)
     identity = torch.from_numpy(faces.identity)
@@ -185,7 +183,9 @@ def _chosen_photos(photos: int, seed: int, moment: Moment) -> NDArray[np.int64]:
     places = np.arange(first, first + moment.stage.batch)
     chosen = np.empty(len(places), dtype=np.int64)
     for a_pass in np.unique(places // photos):
-        order = np.random.default_rng((seed, moment.stage.input_px, int(a_pass))).permutation(photos)
+        order = np.random.default_rng((seed, moment.stage.input_px, int(a_pass))).permutation(
+            photos
+        )
         here = places // photos == a_pass
         chosen[here] = order[places[here] % photos]
     return chosen

@@ -1,4 +1,4 @@
-"""One-to-one verification figures from similarities, as ISO/IEC 19795 and the LFW protocol define them."""
+"""One-to-one verification figures, as ISO/IEC 19795 and the LFW protocol define them."""
 
 from __future__ import annotations
 

@@ -54,10 +54,9 @@ def tiny_config(tmp_path: Path) -> Path:
 
 def _schema() -> pa.Schema:
     vector = pa.list_(pa.float16(), 128)
-    return pa.schema(
-        [("image", pa.binary()), ("identity", pa.string()), ("source", pa.string())]
-        + [("split", pa.string()), ("teacher", vector), ("teacher_flipped", vector)]
-    )
+    texts = [(name, pa.string()) for name in ("identity", "source", "split")]
+    vectors = [("teacher", vector), ("teacher_flipped", vector)]
+    return pa.schema([("image", pa.binary()), *texts, *vectors])
 
 
 def _row(random: np.random.Generator, identity: str, split: str) -> dict[str, object]:

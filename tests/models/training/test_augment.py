@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from face_models.training.augment import AugmentSettings, augment
 from torch import Tensor
+
+from face_models.training.augment import AugmentSettings, augment
 
 pytestmark = pytest.mark.training
 

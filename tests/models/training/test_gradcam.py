@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from face_models.training.checkpoint import load_trained
-from face_models.training.gradcam import ExplainedBase, IdentityLogits
-from face_models.training.network import BACKBONES, FaceNetwork
 from PIL import Image
 from pytorch_grad_cam import GradCAMPlusPlus
 from torch import Tensor
+
+from face_models.training.checkpoint import load_trained
+from face_models.training.gradcam import ExplainedBase, IdentityLogits
+from face_models.training.network import BACKBONES, FaceNetwork
 
 CHECKPOINT = Path(__file__).parents[3] / "models" / "checkpoints" / "base.safetensors"
 PEOPLE = Path(__file__).parents[2] / "data" / "people"
@@ -35,7 +36,7 @@ def _pictures(count: int) -> Tensor:
 
 
 def _demo_faces(count: int) -> Tensor:
-    files = sorted(PEOPLE.glob("*/*"))[:: 7][:count]
+    files = sorted(PEOPLE.glob("*/*"))[::7][:count]
     faces = [np.asarray(Image.open(f).convert("RGB").resize((224, 224))) for f in files]
     return torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).float()
 

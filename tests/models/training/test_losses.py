@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from face_models.training.losses import ArcFace, distillation, identity_centres
 
 pytestmark = pytest.mark.training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from face_models.training.network import (
     BACKBONES,
     FaceNetwork,

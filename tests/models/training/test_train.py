@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from face_models.training import train as training
 from face_models.training.checkpoint import load_trained, save_trained
 from face_models.training.config import read_config
@@ -50,7 +51,9 @@ def test_the_heatmap_network_trains_on_the_base_run(
 ) -> None:
     training.train(tiny_config, data_dir, tmp_path / "base", threads=1)
     config = tmp_path / "heatmap.toml"
-    config.write_text(tiny_config.read_text().replace('name = "base"', 'base_run = "base"\nname = "heatmap"'))
+    config.write_text(
+        tiny_config.read_text().replace('name = "base"', 'base_run = "base"\nname = "heatmap"')
+    )
     training.train(config, data_dir, tmp_path / "heatmap", threads=1)
     first = next(w for w in _weights(tmp_path / "heatmap").values() if w.ndim == 4)
     assert first.shape[1] == 4
@@ -65,7 +68,9 @@ def test_a_trained_network_survives_its_file(
     again = load_trained(tmp_path / "base.safetensors")
     picture = torch.rand(1, 3, 64, 64) * 255
     with torch.no_grad():
-        for ours, theirs in zip(again.explained()(picture), trained.explained()(picture), strict=True):
+        for ours, theirs in zip(
+            again.explained()(picture), trained.explained()(picture), strict=True
+        ):
             assert torch.equal(ours, theirs)
 
 
@@ -81,7 +86,9 @@ def test_every_photo_is_seen_once_a_pass() -> None:
 
 
 def test_the_learning_rate_warms_up_and_falls_to_nothing() -> None:
-    stage = training.Stage(input_px=32, photos=800, batch=8, peak_learning_rate=1.0, warmup_share=0.1)
+    stage = training.Stage(
+        input_px=32, photos=800, batch=8, peak_learning_rate=1.0, warmup_share=0.1
+    )
     rates = [training.Moment(stage, step, 100).learning_rate for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
     assert rates[10] == pytest.approx(1.0)

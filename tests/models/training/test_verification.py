@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from face_models.training.verification import best_threshold, equal_error_rate, roc, verify
 
 

@@ -1,0 +1,185 @@
+"""`face-models`: prepare, train, export and evaluate the networks.
+
+Everything but `evaluate` needs the `training` extra; nothing of it is imported before it is asked
+for, so that `--help` works on a serving machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+from face_models.spec import WEIGHTS_DIR
+
+PROJECT_DIR = Path(__file__).parents[1]
+DATA_DIR = Path("../shared/data")
+RUNS_DIR = Path("runs")
+CHECKPOINTS_DIR = PROJECT_DIR / "checkpoints"
+REPORTS_DIR = PROJECT_DIR / "reports"
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = build_parser().parse_args(arguments)
+    command: Command = options.command
+    command(options)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="face-models", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_prepare(commands)
+    _add_train(commands)
+    _add_export(commands)
+    _add_evaluate(commands)
+    _add_detector(commands)
+    return parser
+
+
+class Commands(Protocol):
+    """What argparse answers to `add_subparsers`; it gives that type no public name."""
+
+    def add_parser(self, name: str, **texts: str) -> argparse.ArgumentParser: ...
+
+
+def _add(commands: Commands, name: str, summary: str, command: Command) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_folders(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, default=DATA_DIR, help="training data folder")
+    parser.add_argument("--runs", type=Path, default=RUNS_DIR, help="folder of all training runs")
+
+
+def _add_prepare(commands: Commands) -> None:
+    _add_folders(_add(commands, "prepare", "decode the training faces once", _prepare))
+
+
+def _add_train(commands: Commands) -> None:
+    parser = _add(commands, "train", "train a network, or go on where it stopped", _train)
+    parser.add_argument("config", type=Path, help="a file of models/configs")
+    parser.add_argument("--threads", type=int, default=2)
+    _add_folders(parser)
+
+
+def _add_export(commands: Commands) -> None:
+    parser = _add(commands, "export", "runs -> ONNX graphs, model.json, calibration", _export)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS_DIR)
+    parser.add_argument(
+        "--from-checkpoints", action="store_true", help="export the shipped checkpoints, not runs"
+    )
+    parser.add_argument("--json", type=Path, default=REPORTS_DIR / "validation.json")
+    _add_folders(parser)
+
+
+def _add_evaluate(commands: Commands) -> None:
+    parser = _add(commands, "evaluate", "the whole pipeline on labelled pairs", _evaluate)
+    parser.add_argument("--pairs", type=Path, required=True, help="CSV: fold, a, b, same")
+    parser.add_argument("--images", type=Path, required=True, help="folder the pairs' paths are in")
+    parser.add_argument("--model", choices=("base", "heatmap", "both"), default="heatmap")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--plot", type=Path, help="where to draw the ROC curves (PNG)")
+
+
+def _add_detector(commands: Commands) -> None:
+    parser = commands.add_parser("detector", help="train, export or evaluate the face detector")
+    steps = parser.add_subparsers(required=True, metavar="STEP")
+    train = _add(steps, "train", "train the detector, or go on", _train_detector)
+    train.add_argument("config", type=Path)
+    train.add_argument("--threads", type=int, default=2)
+    _add_folders(train)
+    export = _add(steps, "export", "checkpoint -> detector.onnx", _export_detector)
+    export.add_argument("checkpoint", type=Path)
+    export.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    evaluate = _add(steps, "evaluate", "recall and landmark error", _evaluate_detector)
+    evaluate.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    evaluate.add_argument("--data", type=Path, default=DATA_DIR)
+    evaluate.add_argument("--split", choices=("train", "val"), default="val")
+    evaluate.add_argument("--json", type=Path)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from face_models.training import data
+
+    print(data.prepare(options.data, options.runs / "cache"))
+
+
+def _train(options: argparse.Namespace) -> None:
+    from face_models.training.config import read_config
+    from face_models.training.train import train
+
+    name = read_config(options.config).name
+    print(train(options.config, options.data, options.runs / name, options.threads))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from face_models.training import publish, report
+    from face_models.training.provenance import provenance
+
+    if options.from_checkpoints:
+        trained = publish.load_checkpoints(options.checkpoints)
+    else:
+        trained = publish.keep_checkpoints(options.runs, options.checkpoints)
+    differences = publish.export_networks(trained, options.weights)
+    validation = publish.calibrate(options.weights, options.data, options.runs / "cache")
+    source = provenance("validation identities of the training set")
+    report.write_document(report.validation_document(validation, differences, source), options.json)
+    for name, figures in validation.models.items():
+        print(f"{name:8} validation AUC {figures.auc:.4f}  EER {figures.eer:.4f}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from face_models.pipeline import Pipeline
+    from face_models.training import evaluate, report
+    from face_models.training.provenance import provenance
+
+    models = evaluate.MODELS if options.model == "both" else (options.model,)
+    pairs = evaluate.read_pairs(options.pairs)
+    pipeline = Pipeline.load(options.weights, options.threads)
+    reports = evaluate.evaluate_pairs(pipeline, pairs, options.images, models)
+    for entry in reports:
+        figures = entry.verification
+        tar = "  ".join(f"TAR@{far} {share:.4f}" for far, share in figures.tar_at_far.items())
+        print(
+            f"{entry.model:8} accuracy {figures.accuracy:.4f}  AUC {figures.auc:.4f}  "
+            f"EER {figures.eer:.4f}  {tar}  failures to enrol {len(entry.failures_to_enrol)}"
+        )
+    source = provenance(f"{options.pairs.name}: {len(pairs)} pairs")
+    if options.json:
+        report.write_document(report.pairs_document(reports, source), options.json)
+    if options.plot:
+        report.draw_roc(reports, pairs, options.plot)
+
+
+def _train_detector(options: argparse.Namespace) -> None:
+    from face_models.training.detector.train import train
+
+    print(train(options.config, options.data, options.runs / "detector", options.threads))
+
+
+def _export_detector(options: argparse.Namespace) -> None:
+    from face_models.training.detector.export import export
+
+    print(export(options.checkpoint, options.weights / "detector.onnx"))
+
+
+def _evaluate_detector(options: argparse.Namespace) -> None:
+    from face_models.training import report
+    from face_models.training.detector.evaluate import evaluate
+    from face_models.training.provenance import provenance
+
+    figures = evaluate(options.weights / "detector.onnx", options.data, options.split)
+    document = {**asdict(figures), "provenance": asdict(provenance(f"{options.split} photos"))}
+    for name, value in asdict(figures).items():
+        print(f"{name:32} {value:g}" if isinstance(value, float) else f"{name:32} {value}")
+    if options.json:
+        report.write_document(document, options.json)
