@@ -1,0 +1,102 @@
+"""Photo -> embedding: our exported graphs against the paper's way on the same weights.
+
+The paper's way is a PyTorch forward pass, pytorch-grad-cam's GradCAMPlusPlus (forward and backward)
+for the heatmap, and a PyTorch forward pass of the 4-channel network. Decoding, detection and
+alignment are the same code for both: the paper does not describe its own.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pytorch_grad_cam import GradCAMPlusPlus
+from timing import Comparison, take_turns
+
+from face_models.pipeline import Pipeline
+from face_models.training.checkpoint import load_trained
+from face_models.training.gradcam import IdentityLogits
+
+ROOT = Path(__file__).parents[2]
+CHECKPOINTS = ROOT / "models" / "checkpoints"
+PEOPLE = ROOT / "tests" / "data" / "people"
+PHOTO_SIDE_PX = 250  # as in LFW
+PHOTO_QUALITY = 90
+AGREEMENT = 1e-3
+
+
+class PaperWay:
+    """The same networks, in PyTorch, with the heatmap from a backward pass."""
+
+    def __init__(self) -> None:
+        torch.set_num_threads(1)
+        explained = load_trained(CHECKPOINTS / "base.safetensors").explained()
+        self.base = explained.network
+        self.cam = GradCAMPlusPlus(IdentityLogits(explained), [explained.network.trunk[-1]])
+        self.heatmap_network = load_trained(CHECKPOINTS / "heatmap.safetensors").network
+
+    def embed(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rgb = torch.from_numpy(crop).permute(2, 0, 1)[None].float()
+        with torch.no_grad():
+            self.base(rgb)
+        heat = torch.from_numpy(self.cam(rgb, targets=None))[:, None]
+        with torch.no_grad():
+            embedding = torch.nn.functional.normalize(self.heatmap_network(rgb, heat))
+        return np.asarray(embedding.numpy()[0])
+
+
+def run(rounds: int) -> list[Comparison]:
+    """Crop -> embedding, then photo -> embedding, both ways."""
+    pipeline, paper = Pipeline.load(), PaperWay()
+    photo = demo_photo()
+    face = pipeline.choose(pipeline.analyse(photo))
+    check_agreement(pipeline, paper, face.crop)
+
+    def paper_photo() -> object:
+        return paper.embed(pipeline.choose(pipeline.analyse(photo)).crop)
+
+    def our_photo() -> object:
+        return pipeline.embed([pipeline.choose(pipeline.analyse(photo))])
+
+    return [
+        take_turns(
+            "Aligned crop -> base and heatmap embedding",
+            {
+                "embed_crop_p50_ms": ("ours (two ONNX graphs)", lambda: pipeline.embed([face])),
+                "paper_way_crop_p50_ms": (
+                    "paper (PyTorch, pytorch-grad-cam, PyTorch)",
+                    lambda: paper.embed(face.crop),
+                ),
+            },
+            rounds,
+        ),
+        take_turns(
+            f"Photo ({PHOTO_SIDE_PX} px JPEG) -> decode, detect, align -> embeddings",
+            {
+                "embed_p50_ms": ("ours", our_photo),
+                "paper_way_p50_ms": ("paper (same detector and alignment)", paper_photo),
+            },
+            rounds,
+        ),
+    ]
+
+
+def check_agreement(pipeline: Pipeline, paper: PaperWay, crop: NDArray[np.uint8]) -> None:
+    """Both ways must give the same embedding, or the race means nothing."""
+    ours = pipeline.engine.embed(crop[None]).heatmap[0]
+    difference = float(np.abs(ours - paper.embed(crop)).max())
+    print(f"Both ways answer the same embedding: largest difference {difference:.1e}\n")
+    if difference > AGREEMENT:
+        raise SystemExit(f"The two ways differ by {difference:.1e} > {AGREEMENT:.0e}.")
+
+
+def demo_photo() -> bytes:
+    """The first demo person's first photo, enlarged to the side of an LFW photo."""
+    source = Image.open(min(PEOPLE.glob("*/*"))).convert("RGB")
+    file = io.BytesIO()
+    source.resize((PHOTO_SIDE_PX, PHOTO_SIDE_PX)).save(file, "JPEG", quality=PHOTO_QUALITY)
+    return file.getvalue()

@@ -1,0 +1,60 @@
+"""`make bench`: times our way and the paper's way side by side, in one run, on one core.
+
+    .venv/bin/python tests/benchmarks/run.py [embed]
+
+The machine may be noisy: the two take turns, and medians and their ratio are quoted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+# One core means one thread everywhere: set before any numerical library starts its pool.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import json
+from pathlib import Path
+
+import embed
+from timing import Comparison
+
+from face_models.training.provenance import provenance
+
+REPORTS_DIR = Path(__file__).parents[1] / "reports"
+BENCHMARKS = {"embed": embed.run}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("benchmark", nargs="?", choices=sorted(BENCHMARKS), help="default: all")
+    parser.add_argument("--rounds", type=int, default=30, help="counted turns of each way")
+    parser.add_argument("--json", type=Path, default=REPORTS_DIR / "bench.json")
+    options = parser.parse_args()
+    core = pin_to_one_core()
+    print(f"One core (number {core}), {options.rounds} turns each, after a warm-up.\n")
+    chosen = [options.benchmark] if options.benchmark else sorted(BENCHMARKS)
+    comparisons = [c for name in chosen for c in BENCHMARKS[name](options.rounds)]
+    for comparison in comparisons:
+        print(comparison, "\n")
+    write(comparisons, options.json)
+
+
+def pin_to_one_core() -> int:
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    return core
+
+
+def write(comparisons: list[Comparison], path: Path) -> None:
+    """One flat object: every way's median, every ratio, and where they come from."""
+    source = provenance("the shipped demo people and weights")
+    figures = {name: value for c in comparisons for name, value in c.figures().items()}
+    origin = {"commit": source.commit, "date": source.date, "machine": source.machine}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**figures, **origin}, indent=2) + "\n")
+    print(f"Written to {os.path.relpath(path)}")
+
+
+if __name__ == "__main__":
+    main()
