@@ -1,8 +1,8 @@
 """A small anchor-free detector: depthwise-separable trunk, feature pyramid, one head per stride.
 
-Every cell of a grid answers 15 numbers: 1 face logit, 4 for the box (offset of its centre, log of its
-size) and 10 for the landmarks (offsets), all in cells. Its models are YuNet (Wu et al. 2023) and SCRFD
-(Guo et al. 2021).
+Every cell of a grid answers 15 numbers, all in cells: 1 face logit, 4 for the box (offset of its
+centre, log of its size) and 10 for the landmarks (offsets). Its models are YuNet (Wu et al. 2023)
+and SCRFD (Guo et al. 2021).
 """
 
 from __future__ import annotations

@@ -1,0 +1,250 @@
+"""The detector: decoding by hand-made tensors, views and their inverse, how often it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from face_models import detect
+from face_models.detect import (
+    ANSWERS_PER_CELL,
+    STRIDES,
+    Candidates,
+    Detection,
+    Detector,
+    Floats,
+    Rgb,
+    View,
+)
+from face_models.errors import WeightsError
+from face_models.spec import WEIGHTS_DIR
+
+PEOPLE_DIR = Path(__file__).parents[1] / "data" / "people"
+SHIPPED = WEIGHTS_DIR / "detector.onnx"
+NEVER, SURE = -10.0, 4.0  # logits
+
+
+def silent_levels(side_px: int = 64) -> list[Floats]:
+    levels = [np.zeros((ANSWERS_PER_CELL, side_px // s, side_px // s), np.float32) for s in STRIDES]
+    for level in levels:
+        level[0] = NEVER
+    return levels
+
+
+def candidates(*rows: tuple[float, float, float, float, float]) -> Candidates:
+    table = np.array(rows, np.float32).reshape(-1, 5)
+    return Candidates(table[:, 0], table[:, 1:], np.zeros((len(rows), 5, 2), np.float32))
+
+
+def face(x: float, y: float, w: float, h: float, score: float = 0.9) -> Detection:
+    return Detection((x, y, w, h), score, np.zeros((5, 2), np.float32))
+
+
+def picture(width: int, height: int) -> Rgb:
+    return np.full((height, width, 3), 90, np.uint8)
+
+
+def test_a_cells_answer_is_read_in_pixels_of_the_network_input() -> None:
+    levels = silent_levels()
+    levels[1][:, 2, 1] = [SURE, 0.25, -0.5, np.log(2), np.log(3), *range(10)]
+    found = detect.decode(levels, 0.5)
+    assert found.scores == pytest.approx([1 / (1 + np.exp(-SURE))])
+    assert found.boxes[0] == pytest.approx([28 - 16, 32 - 24, 28 + 16, 32 + 24])
+    assert found.landmarks[0, 0] == pytest.approx([24, 40 + 16])
+    assert found.landmarks[0, 4] == pytest.approx([24 + 8 * 16, 40 + 9 * 16])
+
+
+@pytest.mark.parametrize("level", range(len(STRIDES)))
+def test_every_stride_puts_a_plain_answer_on_the_middle_of_its_cell(level: int) -> None:
+    levels, stride = silent_levels(), STRIDES[level]
+    levels[level][0, 0, 1] = SURE
+    found = detect.decode(levels, 0.5)
+    assert found.boxes.tolist() == [[stride, 0, 2 * stride, stride]]
+
+
+def test_cells_below_the_threshold_say_nothing() -> None:
+    levels = silent_levels()
+    levels[0][0, 3, 3] = 0.0
+    assert len(detect.decode(levels, 0.5).scores) == 1
+    assert len(detect.decode(levels, 0.51).scores) == 0
+
+
+def test_an_absurd_size_stays_finite() -> None:
+    levels = silent_levels()
+    levels[2][:, 0, 0] = [SURE, 0, 0, 1e4, 1e4, *[0] * 10]
+    assert np.isfinite(detect.decode(levels, 0.5).boxes).all()
+
+
+def test_of_overlapping_candidates_the_best_stays() -> None:
+    crowd = candidates((0.6, 0, 0, 10, 10), (0.9, 1, 0, 11, 10), (0.7, 50, 50, 60, 60))
+    kept = detect.suppress(crowd)
+    assert kept.scores.tolist() == pytest.approx([0.9, 0.7])
+
+
+def test_a_dropped_candidate_drops_nobody_itself() -> None:
+    chain = candidates((0.9, 0, 0, 10, 10), (0.8, 4, 0, 14, 10), (0.7, 8, 0, 18, 10))
+    assert detect.suppress(chain).scores.tolist() == pytest.approx([0.9, 0.7])
+
+
+def test_suppression_agrees_with_the_plain_definition() -> None:
+    random = np.random.default_rng(5)
+    low = random.uniform(0, 80, (60, 2))
+    boxes = np.concatenate([low, low + random.uniform(5, 40, (60, 2))], axis=1)
+    crowd = candidates(*np.column_stack([random.random(60), boxes]).tolist())
+    assert detect.suppress(crowd).scores.tolist() == plain_suppression(crowd)
+
+
+def plain_suppression(crowd: Candidates) -> list[float]:
+    kept: list[int] = []
+    for index in np.argsort(-crowd.scores):
+        if all(plain_iou(crowd.boxes[index], crowd.boxes[best]) < 0.4 for best in kept):
+            kept.append(int(index))
+    return crowd.scores[kept].tolist()
+
+
+def plain_iou(first: Sequence[float], second: Sequence[float]) -> float:
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    shared = max(width, 0) * max(height, 0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return shared / (sum(areas) - shared)
+
+
+def test_no_candidates_are_no_faces() -> None:
+    view = detect.view_of(picture(50, 50), 64)
+    assert detect.faces_in(view, silent_levels(), 0.5) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(640, 480), (480, 640), (250, 250), (33, 7), (1, 900)]
+)
+def test_a_view_has_the_asked_side_and_whole_cells(width: int, height: int) -> None:
+    view = detect.view_of(picture(width, height), 320)
+    assert view.scale == 320 / max(width, height)
+    assert max(view.canvas.shape) == 320
+    assert [side % 32 for side in view.canvas.shape[:2]] == [0, 0]
+
+
+@pytest.mark.parametrize("margin_px", [0, 80])
+def test_a_face_seen_in_a_view_comes_back_in_pixels_of_the_photo(margin_px: int) -> None:
+    view = detect.view_of(picture(400, 200), 160, margin_px=margin_px)
+    levels = silent_levels(max(view.canvas.shape))
+    levels[0][0, 10, 10] = SURE
+    (found,) = detect.faces_in(view, levels, 0.5)
+    assert found.box == pytest.approx([(80 - margin_px) / 0.4] * 2 + [8 / 0.4] * 2)
+    assert found.landmarks == pytest.approx(np.full((5, 2), (84 - margin_px) / 0.4))
+
+
+def test_the_photo_lies_where_its_view_says() -> None:
+    rgb = picture(100, 50)
+    rgb[20:30, 40:60] = 255
+    view = detect.view_of(rgb, 200, margin_px=30)
+    middle = [round(30 + view.scale * at) for at in (25, 50)]
+    assert view.canvas[middle[0], middle[1]].tolist() == [255] * 3
+    assert view.canvas[29, 29].tolist() == [detect.GREY] * 3
+    assert view.canvas[31, 31].tolist() == [90] * 3
+
+
+def test_a_closer_look_replaces_the_earlier_and_keeps_whom_it_missed() -> None:
+    closer = [face(11, 10, 20, 20, 0.6)]
+    earlier = [face(10, 10, 20, 20, 0.9), face(100, 100, 20, 20, 0.8)]
+    assert detect.merged(closer, earlier) == [earlier[1], closer[0]]
+
+
+class ScriptedDetector(Detector):
+    """Sees in each look what the script says, and remembers the sides of the views."""
+
+    def __init__(self, *script: Sequence[Detection]) -> None:
+        self._input_side_px = detect.INPUT_SIDE_PX
+        self._script = iter(script)
+        self.sides: list[int] = []
+
+    def look(self, view: View) -> list[Detection]:
+        self.sides.append(max(view.canvas.shape))
+        return list(next(self._script, []))
+
+
+@pytest.mark.parametrize(
+    ("side", "script", "looks"),
+    [
+        pytest.param(1600, [[face(0, 0, 300, 300)]], [320], id="found at once"),
+        pytest.param(1600, [[], [face(0, 0, 120, 120)]], [320, 640], id="found closer"),
+        pytest.param(1600, [[face(0, 0, 90, 90)]] * 2, [320, 640, 1280, 320], id="small in view"),
+        pytest.param(1600, [], [320, 640, 1280, 320], id="nobody in a large photo"),
+        pytest.param(500, [], [320, 640, 320], id="nobody in a middling photo"),
+        pytest.param(200, [], [320, 320], id="nobody in a small photo"),
+    ],
+)
+def test_large_photos_are_searched_closer_only_when_needed(
+    side: int, script: list[list[Detection]], looks: list[int]
+) -> None:
+    detector = ScriptedDetector(*script)
+    detector.detect(picture(side, side))
+    assert detector.sides == looks
+
+
+def test_weights_that_are_missing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="nowhere"):
+        Detector(tmp_path / "nowhere.onnx")
+
+
+def test_weights_that_are_no_graph_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "detector.onnx").write_bytes(b"not a graph")
+    with pytest.raises(WeightsError):
+        Detector(tmp_path / "detector.onnx")
+
+
+def test_a_graph_that_is_no_detector_is_refused() -> None:
+    with pytest.raises(WeightsError, match="a detector"):
+        Detector(WEIGHTS_DIR / "heatmap.onnx")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Detector:
+    return Detector(SHIPPED)
+
+
+@pytest.mark.parametrize("level", [0, 127, 255])
+def test_nobody_is_found_in_an_empty_picture(shipped: Detector, level: int) -> None:
+    assert shipped.detect(np.full((240, 320, 3), level, np.uint8)) == []
+
+
+def test_threads_may_share_a_detector(shipped: Detector) -> None:
+    views = [detect.view_of(rgb, 320) for rgb in noise(8)]
+    alone = [shipped.look(view) for view in views]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(shipped.look, views))
+    assert [len(found) for found in together] == [len(found) for found in alone]
+
+
+def noise(count: int) -> np.ndarray:
+    return np.random.default_rng(2).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+
+
+def demo_photos() -> list[Path]:
+    return sorted(PEOPLE_DIR.rglob("*.jpg"))[:8]
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.4])
+@pytest.mark.parametrize("path", demo_photos(), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_faces_of_the_demo_people_are_found(
+    shipped: Detector, path: Path, scale: float
+) -> None:
+    """Alone on a canvas: eyes above nose above mouth, the person's right on the image's left."""
+    photo = Image.open(path).convert("RGB")
+    size = (round(photo.width * scale), round(photo.height * scale))
+    canvas = Image.new("RGB", (640, 480), (96, 110, 120))
+    canvas.paste(photo.resize(size), (150, 90))
+    (found,) = shipped.detect(np.asarray(canvas))
+    x, y, w, h = found.box
+    assert 150 <= x + w / 2 <= 150 + size[0]
+    assert 90 <= y + h / 2 <= 90 + size[1]
+    right_eye, left_eye, nose, right_mouth, left_mouth = found.landmarks
+    assert right_eye[0] < nose[0] < left_eye[0]
+    assert right_mouth[0] < left_mouth[0]
+    assert max(right_eye[1], left_eye[1]) < nose[1] < min(right_mouth[1], left_mouth[1])

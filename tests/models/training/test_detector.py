@@ -1,0 +1,316 @@
+"""The detector's training: canvases that keep their labels, the loss, the loop, the export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from face_models import detect
+from face_models.detect import STRIDES, Detection, Detector
+from face_models.training.detector import canvas
+from face_models.training.detector.evaluate import evaluate
+from face_models.training.detector.export import export, write_graph
+from face_models.training.detector.loss import Targets, detection_loss
+from face_models.training.detector.measure import average_precision, report
+from face_models.training.detector.network import DetectorNetwork
+from face_models.training.detector.photos import LabelledPhoto, Labels, halved, read_photos
+from face_models.training.detector.settings import read_settings, settings_from
+from face_models.training.detector.train import new_learner, take_step, train
+
+pytestmark = pytest.mark.training
+
+CONFIG = Path(__file__).parents[3] / "models" / "configs" / "detector.toml"
+TINY = {
+    "network": {"widths": [4, 4, 8, 8, 8], "depths": [1, 1, 1, 1], "neck": 8},
+    "canvas": tomllib.loads(CONFIG.read_text())["canvas"] | {"side_px": 64, "face_px": [12, 60]},
+    "training": {
+        "seed": 1, "batch": 2, "steps": 2, "minutes": 5.0, "learning_rate": 1e-3,
+        "weight_decay": 0.0, "warmup_steps": 1, "ema_decay": 0.9, "measure_every": 1,
+    },
+}  # fmt: skip
+SETTINGS = settings_from(TINY)
+MARKS = np.array([[40, 40], [60, 40], [50, 50], [42, 60], [58, 60]], np.float32)
+
+
+def marked_photo() -> LabelledPhoto:
+    """A "face" of five bright dots on black, each of its own colour."""
+    rgb = np.zeros((100, 100, 3), np.uint8)
+    for (x, y), colour in zip(MARKS.astype(int), colours(), strict=True):
+        rgb[y - 2 : y + 2, x - 2 : x + 2] = colour
+    boxes = np.array([[30, 30, 40, 40]], np.float32)
+    return LabelledPhoto(boxes, MARKS[None], halved(rgb))
+
+
+def colours() -> list[tuple[int, int, int]]:
+    return [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
+
+
+def tiny_network() -> DetectorNetwork:
+    torch.manual_seed(1)
+    return DetectorNetwork(SETTINGS.network).eval()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight labelled photos of noise, half of them for validation."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "detect").mkdir()
+    random = np.random.default_rng(4)
+    rows = [photo_row(random, "train" if i % 2 else "val") for i in range(8)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "detect" / "photos.parquet")
+    return folder
+
+
+def photo_row(random: np.random.Generator, split: str) -> dict[str, object]:
+    buffer = io.BytesIO()
+    Image.fromarray(random.integers(0, 256, (80, 96, 3), dtype=np.uint8)).save(buffer, "WEBP")
+    return {
+        "image": buffer.getvalue(), "width": 96, "height": 80, "split": split, "scores": [0.9],
+        "boxes_xywh": [20.0, 10.0, 40.0, 50.0],
+        "landmarks_xy": [30.0, 30, 50, 30, 40, 40, 32, 50, 48, 50],
+    }  # fmt: skip
+
+
+def test_the_shipped_config_is_read() -> None:
+    assert read_settings(CONFIG).network.widths[0] > 0
+
+
+@pytest.mark.parametrize("table", ["network", "canvas", "training"])
+def test_an_unknown_key_of_the_config_is_refused_by_name(table: str) -> None:
+    with pytest.raises(TypeError, match="colour"):
+        settings_from(TINY | {table: TINY[table] | {"colour": 1}})
+
+
+def test_an_unknown_table_of_the_config_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="extras"):
+        settings_from(TINY | {"extras": {}})
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.7])
+def test_landmarks_stay_on_their_features(scale: float, mirrored: bool) -> None:
+    """Wherever a photo is put on a canvas, the pixel under a landmark has the landmark's colour."""
+    photo = marked_photo()
+    linear = canvas.turned(scale, 0.4, mirrored=mirrored)
+    matrix = canvas.through(linear, (50, 50), (100, 100))
+    rgb = canvas.warped(photo, matrix, np.zeros((200, 200, 3), np.uint8))
+    (marks,) = canvas.visible_faces(photo, matrix, 200, 200).landmarks
+    order = canvas.MIRRORED_LANDMARKS if mirrored else range(5)
+    for (x, y), feature in zip(marks, order, strict=True):
+        seen = rgb[round(y - 0.5), round(x - 0.5)].astype(int)
+        assert np.abs(seen - colours()[feature]).max() < 120
+
+
+def test_a_mirrored_face_keeps_its_right_on_the_images_left() -> None:
+    matrix = canvas.through(canvas.turned(1.0, 0.0, mirrored=True), (50, 50), (50, 50))
+    (marks,) = canvas.visible_faces(marked_photo(), matrix, 100, 100).landmarks
+    assert marks[0, 0] < marks[1, 0]
+    assert marks[3, 0] < marks[4, 0]
+
+
+def test_a_box_turned_upside_down_keeps_its_size() -> None:
+    matrix = canvas.through(canvas.turned(1.0, np.pi), (50, 50), (50, 50))
+    assert canvas.placed_boxes(marked_photo().boxes, matrix) == pytest.approx(
+        np.array([[30, 30, 70, 70]]), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize(("shift", "faces", "found"), [(0, 1, 1), (45, 1, 0), (65, 0, 0)])
+def test_a_face_half_outside_may_be_missed_and_one_outside_is_gone(
+    shift: int, faces: int, found: int
+) -> None:
+    matrix = canvas.through(canvas.turned(1.0, 0.0), (0, 0), (-shift, 0))
+    visible = canvas.visible_faces(marked_photo(), matrix, 100, 100)
+    assert (len(visible.boxes), visible.found.sum()) == (faces, found)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 12])
+def test_cells_cover_the_canvas_exactly(count: int) -> None:
+    covered = np.zeros((64, 64), int)
+    for x, y, width, height in canvas.cells_of(64, count, np.random.default_rng(count)):
+        covered[y : y + height, x : x + width] += 1
+    assert (covered == 1).all()
+
+
+def test_a_canvas_follows_from_its_seed() -> None:
+    composer = canvas.Composer([marked_photo()], SETTINGS.canvas)
+    first, again, other = (composer.compose(np.random.default_rng(seed)) for seed in (7, 7, 8))
+    assert (first.rgb == again.rgb).all()
+    assert (first.rgb != other.rgb).any()
+
+
+def perfect_levels(
+    box: tuple[float, float, float, float], side: int = 64
+) -> tuple[torch.Tensor, ...]:
+    """All cells place the same face perfectly; only those inside it say so."""
+    x1, y1, x2, y2 = box
+    levels = []
+    for stride in STRIDES:
+        at = (torch.arange(side // stride) + 0.5) * stride
+        y, x = torch.meshgrid(at, at, indexing="ij")
+        level = torch.zeros(1, detect.ANSWERS_PER_CELL, *x.shape)
+        inside = (x > x1) & (x < x2) & (y > y1) & (y < y2)
+        level[0, 0] = torch.where(inside, 9.0, -9.0)
+        level[0, 1], level[0, 2] = ((x1 + x2) / 2 - x) / stride, ((y1 + y2) / 2 - y) / stride
+        level[0, 3], level[0, 4] = np.log((x2 - x1) / stride), np.log((y2 - y1) / stride)
+        level[0, 5::2], level[0, 6::2] = (x1 - x) / stride, (y1 - y) / stride
+        levels.append(level)
+    return tuple(levels)
+
+
+def targets_at(box: tuple[float, float, float, float], *, ignored: bool = False) -> Targets:
+    corner = torch.tensor(box[:2]).repeat(5)
+    return Targets(
+        boxes=torch.tensor([[box, (0.0, 0.0, 0.0, 0.0)]]),
+        landmarks=torch.stack([corner, torch.zeros(10)])[None],
+        real=torch.tensor([[not ignored, False]]),
+        ignored=torch.tensor([[ignored, False]]),
+    )
+
+
+def test_perfect_answers_cost_nothing_but_doubt() -> None:
+    loss = detection_loss(
+        perfect_levels((8.0, 8.0, 24.0, 24.0)), targets_at((8.0, 8.0, 24.0, 24.0))
+    )
+    assert loss.box.item() == pytest.approx(0, abs=1e-5)
+    assert loss.landmark.item() == pytest.approx(0, abs=1e-5)
+    assert loss.score.item() < 0.05
+
+
+def test_a_shifted_face_costs_more_in_every_part() -> None:
+    levels = perfect_levels((8.0, 8.0, 24.0, 24.0))
+    right, wrong = (
+        detection_loss(levels, targets_at(box))
+        for box in ((8.0, 8.0, 24.0, 24.0), (14.0, 8.0, 30.0, 24.0))
+    )
+    assert wrong.box > right.box
+    assert wrong.landmark > right.landmark
+    assert wrong.score > right.score
+
+
+def test_a_face_that_may_be_missed_may_also_be_found() -> None:
+    box = (8.0, 8.0, 24.0, 24.0)
+    assert detection_loss(perfect_levels(box), targets_at(box, ignored=True)).score.item() < 0.1
+
+
+def test_a_photo_without_faces_gives_a_finite_loss_that_trains() -> None:
+    network = tiny_network().train()
+    targets = Targets(
+        torch.zeros(2, 1, 4), torch.zeros(2, 1, 10),
+        torch.zeros(2, 1, dtype=torch.bool), torch.zeros(2, 1, dtype=torch.bool),
+    )  # fmt: skip
+    loss = detection_loss(network(torch.zeros(2, 3, 64, 64)), targets)
+    loss.total.backward()
+    assert torch.isfinite(loss.total)
+
+
+def test_steps_on_one_canvas_lower_the_loss() -> None:
+    learner = new_learner(replace(SETTINGS, training=replace(SETTINGS.training, steps=1000)))
+    composer = FixedComposer([marked_photo()], SETTINGS.canvas)
+    losses = [take_step(learner, composer).total.item() for _ in range(12)]
+    assert min(losses[-3:]) < 0.9 * losses[0]
+
+
+class FixedComposer(canvas.Composer):
+    def compose(self, random: np.random.Generator) -> canvas.Canvas:
+        return super().compose(np.random.default_rng(3))
+
+
+def test_a_run_measures_saves_and_goes_on_where_it_stopped(data_dir: Path, tmp_path: Path) -> None:
+    config = tmp_path / "detector.toml"
+    config.write_text(as_toml(TINY))
+    train(config, data_dir, tmp_path / "run")
+    config.write_text(as_toml(TINY | {"training": TINY["training"] | {"steps": 3}}))
+    checkpoint = train(config, data_dir, tmp_path / "run")
+    with (tmp_path / "run" / "measured.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert torch.load(checkpoint, weights_only=True)["step"] == 3
+    measured = evaluate(export(checkpoint, tmp_path / "detector.onnx"), data_dir, "val")
+    assert (measured.photos, measured.faces) == (4, 4)
+
+
+def as_toml(tables: dict[str, dict[str, object]]) -> str:
+    return "\n".join(
+        f"[{name}]\n" + "\n".join(f"{key} = {value!r}" for key, value in table.items())
+        for name, table in tables.items()
+    )
+
+
+def test_the_exported_graph_answers_as_the_network_does_at_any_size(tmp_path: Path) -> None:
+    network = tiny_network()
+    write_graph(network, tmp_path / "tiny.onnx")
+    detector = Detector(tmp_path / "tiny.onnx", score_threshold=0.005)
+    random = np.random.default_rng(9)
+    for width, height in ((96, 64), (320, 320), (500, 210)):
+        view = detect.view_of(random.integers(0, 256, (height, width, 3), dtype=np.uint8), 224)
+        with torch.no_grad():
+            levels = network(torch.from_numpy(detect.network_input(view.canvas)))
+        expected = detect.faces_in(view, [level[0].numpy() for level in levels], 0.005)
+        found = detector.look(view)
+        assert len(found) == len(expected) > 0
+        assert found[0].box == pytest.approx(expected[0].box, rel=1e-3, abs=1e-2)
+        assert found[0].landmarks == pytest.approx(expected[0].landmarks, rel=1e-3, abs=1e-2)
+
+
+def test_photos_are_read_by_split(data_dir: Path) -> None:
+    photos = read_photos(data_dir, "val")
+    assert len(photos) == 4
+    assert photos[0].corners.tolist() == [[20, 10, 60, 60]]
+    assert [half.shape for half in photos[0].halves[:2]] == [(80, 96, 3), (40, 48, 3)]
+
+
+def found_at(x: float, score: float) -> Detection:
+    return Detection((x, 0.0, 10.0, 10.0), score, np.zeros((5, 2), np.float32))
+
+
+def labels_at(*places: float) -> Labels:
+    boxes = np.array([[x, 0, 10, 10] for x in places], np.float32)
+    marks = np.zeros((len(places), 5, 2), np.float32)
+    marks[:, 1, 0] = 4.0
+    return Labels(boxes, marks)
+
+
+def test_a_face_found_twice_counts_once() -> None:
+    twice = [[found_at(0, 0.9), found_at(1, 0.8)]]
+    measured = report([labels_at(0)], twice, twice)
+    assert measured.served_recall == 1
+    assert measured.served_false_alarms_per_photo == 1
+    assert measured.average_precision == 1
+
+
+def test_recall_is_read_at_the_allowed_rate_of_false_alarms() -> None:
+    labels = [labels_at(0) for _ in range(10)]
+    seen = [[found_at(0, 0.9 - i / 100)] for i in range(8)] + [[found_at(50, 0.5)], []]
+    measured = report(labels, seen, seen)
+    assert measured.recall == pytest.approx(0.8)
+    assert measured.recall_threshold == pytest.approx(0.5)
+
+
+def test_the_landmark_error_is_relative_to_the_eyes() -> None:
+    seen = [[found_at(0, 0.9)]]
+    assert report([labels_at(0)], seen, seen).landmark_error == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize(
+    ("hits", "faces", "expected"),
+    [
+        pytest.param([True, True], 2, 1.0, id="all found"),
+        pytest.param([True, False, True], 2, (1 + 2 / 3) / 2, id="a false alarm between"),
+        pytest.param([True], 4, 0.25, id="three missed"),
+        pytest.param([], 4, 0.0, id="nothing said"),
+    ],
+)
+def test_average_precision_is_the_area_under_the_curve(
+    hits: list[bool], faces: int, expected: float
+) -> None:
+    assert average_precision(np.array(hits, bool), faces) == pytest.approx(expected)
