@@ -16,7 +16,7 @@ from gateway_server.problems import MEDIA_TYPE, InvalidParameter, Problem, from_
 from gateway_server.routes import operations, persons, searches
 from gateway_server.settings import Settings
 
-DESCRIPTION = """Finds missing persons by face. A match is a lead, not an identification: people judge it.
+DESCRIPTION = """Finds missing persons by face. A match is a lead for people to judge, nothing more.
 
 Errors are `application/problem+json` (RFC 9457); their `type` is stable, one for each reason."""
 

@@ -215,7 +215,7 @@ class SearchService:
 
 async def _read_names(session: AsyncSession, person_ids: Sequence[str]) -> dict[str, str]:
     rows = await session.execute(select(Person.id, Person.name).where(Person.id.in_(person_ids)))
-    return dict(rows.tuples().all())
+    return {row.id: row.name for row in rows}
 
 
 async def _end(session: AsyncSession, search: Search, **values: object) -> None:

@@ -1,0 +1,166 @@
+"""The real app on each database, with a real HTTP app in the inference tier's place."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from gateway_server.app import create_app
+from gateway_server.auth import ROLES, Role
+from gateway_server.database import Database, Row
+from gateway_server.gateway import Gateway
+from gateway_server.settings import Settings
+from tests.gateway_server.fake_inference import TOKEN, FakeInference
+from tests.gateway_server.photos import make_photo
+
+MAX_PHOTO_BYTES = 100_000
+MAX_PHOTO_PIXELS = 1_000_000
+Environment = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A gateway that has started, with a key of each role."""
+
+    app: FastAPI
+    keys: Mapping[Role, str]
+
+    @property
+    def gateway(self) -> Gateway:
+        gateway: Gateway = self.app.state.gateway
+        return gateway
+
+    def client(self, key: str | None) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        transport = httpx.ASGITransport(self.app)
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_url: str) -> Iterator[str]:
+    """A database made for this session, and dropped after it."""
+    name = f"test_gateway_{uuid4().hex}"
+    admin = make_url(postgres_url).set(drivername="postgresql+asyncpg")
+    asyncio.run(_execute(admin, f"CREATE DATABASE {name}"))
+    yield admin.set(database=name).render_as_string(hide_password=False)
+    asyncio.run(_execute(admin, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Names an empty database of each engine."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/data/gateway.db"
+    url: str = request.getfixturevalue("postgres_database")
+    tables = ", ".join(table.name for table in Row.metadata.sorted_tables)
+    asyncio.run(_execute(url, f"DROP TABLE IF EXISTS {tables} CASCADE"))
+    return url
+
+
+async def _execute(url: Any, statement: str) -> None:
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+    await engine.dispose()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
+    await opened.prepare()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
+    return {
+        "DATABASE_URL": database_url,
+        "PHOTO_DIR": str(tmp_path / "photos"),
+        "INFERENCE_URL": "http://inference",
+        "INTERNAL_TOKEN": TOKEN,
+        "MAX_PHOTO_BYTES": str(MAX_PHOTO_BYTES),
+        "MAX_PHOTO_PIXELS": str(MAX_PHOTO_PIXELS),
+        "MAX_PHOTOS_PER_REQUEST": "4",
+    }
+
+
+@pytest.fixture
+def photo_dir(tmp_path: Path) -> Path:
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def inference() -> FakeInference:
+    return FakeInference()
+
+
+@asynccontextmanager
+async def run_gateway(
+    environment: Environment, transport: httpx.AsyncBaseTransport | None
+) -> AsyncIterator[Running]:
+    app = create_app(Settings.from_mapping(environment), transport)
+    async with app.router.lifespan_context(app):
+        keyring = app.state.gateway.keyring
+        yield Running(app, {role: await keyring.create(f"a {role}", role) for role in ROLES})
+
+
+@pytest.fixture
+async def running(environment: Environment, inference: FakeInference) -> AsyncIterator[Running]:
+    async with run_gateway(environment, httpx.ASGITransport(inference.app)) as started:
+        yield started
+
+
+@pytest.fixture
+async def operator(running: Running) -> AsyncIterator[httpx.AsyncClient]:
+    async with running.client(running.keys["operator"]) as client:
+        yield client
+
+
+@pytest.fixture
+async def phone(running: Running) -> AsyncIterator[httpx.AsyncClient]:
+    async with running.client(running.keys["mobile"]) as client:
+        yield client
+
+
+Enroll = Callable[..., Any]
+
+
+@pytest.fixture
+def enrol(operator: httpx.AsyncClient) -> Enroll:
+    """Registers a person with one photo; the answer's JSON."""
+
+    async def register(name: str, photo: bytes = make_photo(), **details: str) -> dict[str, Any]:
+        files = [("photos[]", ("face.jpg", photo))]
+        answer = await operator.post("/v1/persons", data={"name": name, **details}, files=files)
+        assert answer.status_code == 201, answer.text
+        person: dict[str, Any] = answer.json()
+        return person
+
+    return register
+
+
+async def search(client: httpx.AsyncClient, photo: bytes, **options: Any) -> httpx.Response:
+    return await client.post("/v1/searches", files={"photo": ("p.jpg", photo)}, data=options)
+
+
+def slug_of(answer: httpx.Response) -> str:
+    """The problem's slug, after a look at the rest of the answer."""
+    members = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert members["status"] == answer.status_code
+    assert members["request_id"] == answer.headers["x-request-id"]
+    assert members["title"]
+    assert members["detail"]
+    kind: str = members["type"]
+    assert kind.startswith("urn:reunite:problem:")
+    return kind.removeprefix("urn:reunite:problem:")
