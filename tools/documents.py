@@ -1,0 +1,49 @@
+"""`make docs`: the README's tables of commands and settings, written from what they describe."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from gateway_server.settings import Settings as GatewaySettings
+from inference_server.settings import Settings as InferenceSettings
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+BLOCK = re.compile(r"(<!-- begin (?P<name>[a-z -]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
+
+
+def rendered(text: str) -> str:
+    """`text` with all between `<!-- begin NAME -->` and `<!-- end NAME -->` made anew."""
+    tables = {
+        "menu": menu(),
+        "settings gateway-server": settings_table(GatewaySettings),
+        "settings inference-server": settings_table(InferenceSettings),
+    }
+    return BLOCK.sub(lambda block: f"{block[1]}{tables[block['name']]}\n{block[3]}", text)
+
+
+def menu() -> str:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = re.findall(r"^([a-z]+):.*## (.*)$", makefile, flags=re.MULTILINE)
+    return _table(
+        ("command", "what it does"), [(f"`make {name}`", does) for name, does in commands]
+    )
+
+
+def settings_table(settings: type[GatewaySettings] | type[InferenceSettings]) -> str:
+    rows = [(f"`{row.name}`", f"`{row.default}`", row.unit, row.help) for row in settings.rows()]
+    return _table(("variable", "default", "unit", "what it sets"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    escaped = ([cell.replace("|", r"\|") for cell in row] for row in rows)
+    lines = (head, ("---",) * len(head), *escaped)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
