@@ -1,0 +1,117 @@
+"""The Flask app: who may enter, what every answer carries, and where the parts are joined."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from time import perf_counter
+from typing import Final
+from uuid import uuid4
+
+from flask import Flask, Response, g, request
+
+from face_models.pipeline import Pipeline
+from inference_server import routes
+from inference_server.enrolment import Enroller
+from inference_server.face_pipeline import FacePipeline, stamp_of
+from inference_server.gallery import Gallery
+from inference_server.gallery.exact_index import ExactIndex
+from inference_server.gallery.store import SqlStore
+from inference_server.intake import FORM_OVERHEAD_BYTES, PhotoRequest, checked_identifier
+from inference_server.matcher import Matcher, Policy
+from inference_server.metrics import NO_ROUTE, Metrics
+from inference_server.problems import Unauthorized, handle_problems
+from inference_server.readiness import ReadinessCheck
+from inference_server.routes import Services
+from inference_server.settings import Settings
+
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+MAX_FORM_PARTS: Final = 16
+
+log = logging.getLogger(__name__)
+
+
+def assemble(settings: Settings) -> Flask:
+    """The app with its real pipeline and gallery; called once in each worker, after the fork.
+
+    Raises:
+        WeightsError
+    """
+    pipeline = Pipeline.load(settings.weights_dir, settings.onnx_threads, settings.pipeline)
+    store = SqlStore(settings.database_url)
+    return create_app(settings, pipeline, Gallery(store, ExactIndex(store, stamp_of(pipeline))))
+
+
+def create_app(settings: Settings, pipeline: FacePipeline, gallery: Gallery) -> Flask:
+    app = Flask(__name__, static_folder=None)
+    _limit(app, settings)
+    app.extensions[Services.EXTENSION] = _services(settings, pipeline, gallery)
+    app.before_request(_name_request)
+    app.before_request(_demand_token)
+    app.before_request(_check_identifiers)
+    app.after_request(_close_request)
+    handle_problems(app)
+    app.register_blueprint(routes.api)
+    app.register_blueprint(routes.operations)
+    return app
+
+
+def _limit(app: Flask, settings: Settings) -> None:
+    """Bodies are cut off while they are read, and no address is answered with a redirection."""
+    app.request_class = PhotoRequest
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_photo_bytes + FORM_OVERHEAD_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = FORM_OVERHEAD_BYTES
+    app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
+
+
+def _services(settings: Settings, pipeline: FacePipeline, gallery: Gallery) -> Services:
+    policy = Policy(settings.lead_max_expected_false_matches, settings.verify_max_false_match_rate)
+    return Services(
+        settings=settings,
+        pipeline=pipeline,
+        stamp=stamp_of(pipeline),
+        gallery=gallery,
+        matcher=Matcher(pipeline, gallery.index, policy),
+        enroller=Enroller(pipeline, gallery.store),
+        readiness=ReadinessCheck(pipeline, gallery),
+        metrics=Metrics(),
+    )
+
+
+def _name_request() -> None:
+    g.started = perf_counter()
+    g.problem = None
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    g.request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def _demand_token() -> None:
+    """Of everybody, on every path but the operations'; in constant time."""
+    if request.blueprint == routes.operations.name:
+        return
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    expected = routes.services().settings.internal_token
+    if scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), expected.encode()):
+        raise Unauthorized("Show the internal token as `Authorization: Bearer …`.")
+
+
+def _check_identifiers() -> None:
+    for name, value in (request.view_args or {}).items():
+        checked_identifier(name, value)
+
+
+def _close_request(response: Response) -> Response:
+    response.headers[REQUEST_ID_HEADER] = g.request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    seconds = perf_counter() - g.started
+    route = (request.endpoint or NO_ROUTE).rpartition(".")[2]
+    routes.services().metrics.count_request(route, response.status_code, g.problem, seconds)
+    facts = {"route": route, "status": response.status_code, "ms": round(1000 * seconds, 1)}
+    problem = {} if g.problem is None else {"problem": g.problem}
+    log.info("answered", extra={**facts, **problem})
+    return response

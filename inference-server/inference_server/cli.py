@@ -1,0 +1,64 @@
+"""`inference-server`: run the server, or list its settings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from face_models.calibration import Calibration
+from face_models.errors import WeightsError
+from face_models.spec import load_specs
+from inference_server.gallery.database import open_database
+from inference_server.settings import Settings, SettingsError
+
+UNUSABLE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = build_parser().parse_args(arguments)
+    try:
+        options.command()
+    except (SettingsError, WeightsError) as error:
+        print(f"inference-server: {error}", file=sys.stderr)
+        raise SystemExit(UNUSABLE) from error
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="inference-server", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="run until SIGTERM or SIGINT")
+    serve.set_defaults(command=_serve)
+    settings = commands.add_parser("settings", help="list the environment variables")
+    settings.set_defaults(command=_list_settings)
+    return parser
+
+
+def _serve() -> None:
+    """What can never work is refused here, once, instead of by every worker in turn."""
+    from inference_server.serving import serve
+
+    settings = Settings.from_mapping(os.environ)
+    _check_database_url(settings.database_url)
+    _check_weights(settings)
+    serve(settings)
+
+
+def _check_database_url(url: str) -> None:
+    try:
+        open_database(url)
+    except ValueError as error:
+        raise SettingsError(f"DATABASE_URL: {error}.") from error
+
+
+def _check_weights(settings: Settings) -> None:
+    specs = load_specs(settings.weights_dir)
+    for graph in (specs.detector, *specs.models.values()):
+        graph.path_in(settings.weights_dir)
+    Calibration.load(settings.weights_dir)
+
+
+def _list_settings() -> None:
+    for row in Settings.rows():
+        print(f"{row.name:32} {row.default:30} {row.unit:12} {row.help}")

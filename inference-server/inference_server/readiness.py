@@ -1,0 +1,45 @@
+"""Whether a search would be answered now: a real inference, and the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+from face_models.errors import PhotoError
+from inference_server.face_pipeline import FacePipeline, stamp_of
+from inference_server.gallery import Counts, Gallery
+from inference_server.problems import NotReady
+
+PROOF_PHOTO = "nobody.jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """`outdated_faces`: enrolled with other networks, found by no search until enrolled anew."""
+
+    counts: Counts
+    outdated_faces: int
+
+
+class ReadinessCheck:
+    def __init__(self, pipeline: FacePipeline, gallery: Gallery) -> None:
+        self._pipeline = pipeline
+        self._gallery = gallery
+        self._photo = (files("inference_server") / PROOF_PHOTO).read_bytes()
+
+    def run(self) -> Readiness:
+        """Finds and embeds the face of a person who does not exist, and asks the store.
+
+        Raises:
+            NotReady, EmbeddingFailed, StoreUnavailable
+        """
+        self._prove_inference()
+        stamp = stamp_of(self._pipeline)
+        return Readiness(self._gallery.index.counts(), self._gallery.store.count_outdated(stamp))
+
+    def _prove_inference(self) -> None:
+        try:
+            face = self._pipeline.choose(self._pipeline.analyse(self._photo))
+        except PhotoError as error:
+            raise NotReady(f"The networks fail on a photo that is known: {error}") from error
+        self._pipeline.embed([face])

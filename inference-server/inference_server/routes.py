@@ -1,0 +1,193 @@
+"""HTTP <-> domain, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, cast
+from uuid import uuid4
+
+from flask import Blueprint, Response, current_app, g, jsonify, request
+from werkzeug.datastructures import MIMEAccept
+
+from inference_server import schemas
+from inference_server.enrolment import Enroller
+from inference_server.face_pipeline import FacePipeline
+from inference_server.gallery import MODELS, Gallery, ModelStamp
+from inference_server.heatmaps import draw_heatmap
+from inference_server.intake import FORM_OVERHEAD_BYTES, Options, read_photo, read_photos
+from inference_server.matcher import Matcher, MatchOptions
+from inference_server.metrics import CONTENT_TYPE, Metrics
+from inference_server.paging import decode_cursor, encode_cursor
+from inference_server.problems import NotAcceptable
+from inference_server.readiness import ReadinessCheck
+from inference_server.settings import Settings
+from inference_server.stopwatch import Stopwatch
+
+DEFAULT_MODEL: Final = "heatmap"
+DEFAULT_TOP_K: Final = 5
+MAX_TOP_K: Final = 50
+MAX_FACE_INDEX: Final = 9999
+DEFAULT_PAGE: Final = 100
+MAX_PAGE: Final = 500
+
+PNG: Final = "image/png"
+JSON: Final = "application/json"
+NPY: Final = "application/x-npy"
+
+api = Blueprint("api", __name__, url_prefix="/v1")
+operations = Blueprint("operations", __name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the routes of one app work with."""
+
+    settings: Settings
+    pipeline: FacePipeline
+    stamp: ModelStamp
+    gallery: Gallery
+    matcher: Matcher
+    enroller: Enroller
+    readiness: ReadinessCheck
+    metrics: Metrics
+
+    EXTENSION = "inference_server"
+
+
+def services() -> Services:
+    return cast(Services, current_app.extensions[Services.EXTENSION])
+
+
+@api.post("/match")
+def match() -> Response:
+    photo = read_photo(request)
+    options = Options(request, ("top_k", "model", "face"))
+    found = services().matcher.match(
+        photo,
+        MatchOptions(
+            model=options.choice("model", MODELS, DEFAULT_MODEL),
+            top_k=options.natural("top_k", DEFAULT_TOP_K, at_least=1, at_most=MAX_TOP_K),
+            face=options.optional_natural("face", at_most=MAX_FACE_INDEX),
+        ),
+    )
+    services().metrics.count_search(found.model, found.verdict, found.timings_ms)
+    services().metrics.show_gallery(found.counts)
+    return jsonify(request_id=g.request_id, **schemas.match_document(found, services().stamp))
+
+
+@api.post("/faces")
+def faces() -> Response:
+    watch = Stopwatch()
+    photo = read_photo(request)
+    Options(request, ())
+    analysis = services().pipeline.analyse(photo)
+    document = schemas.analysis_document(analysis, watch.timings_ms(analysis.timings_ms))
+    return jsonify(request_id=g.request_id, **document)
+
+
+@api.post("/heatmap")
+def heatmap() -> Response:
+    media_type = _negotiate(PNG, JSON, NPY)
+    photo = read_photo(request)
+    options = Options(request, ("model", "face"))
+    options.choice("model", MODELS, DEFAULT_MODEL)  # both models start from the base network's map
+    face = options.optional_natural("face", at_most=MAX_FACE_INDEX)
+    drawn = draw_heatmap(services().pipeline, photo, face)
+    if media_type == PNG:
+        return Response(drawn.overlay_png(), content_type=PNG)
+    if media_type == NPY:
+        return Response(drawn.map_npy(), content_type=NPY)
+    return jsonify(request_id=g.request_id, **schemas.heatmap_document(drawn, services().stamp))
+
+
+@api.post("/verify")
+def verify() -> Response:
+    request.max_content_length = 2 * services().settings.max_photo_bytes + FORM_OVERHEAD_BYTES
+    photos = read_photos(request, "photo_a", "photo_b")
+    model = Options(request, ("model",)).choice("model", MODELS, DEFAULT_MODEL)
+    result = services().matcher.verify(photos["photo_a"], photos["photo_b"], model)
+    document = schemas.verification_document(result, services().stamp)
+    return jsonify(request_id=g.request_id, **document)
+
+
+@api.put("/persons/<person_id>")
+def put_person(person_id: str) -> tuple[Response, HTTPStatus]:
+    Options(request, ())
+    person, created = services().gallery.store.add_person(person_id)
+    return jsonify(schemas.person_document(person)), _created_or_ok(created)
+
+
+@api.post("/persons/<person_id>/faces")
+def post_face(person_id: str) -> tuple[Response, HTTPStatus]:
+    photo = read_photo(request)
+    options = Options(request, ("face_id", "face"))
+    reference, created = services().enroller.enrol(
+        photo,
+        person_id,
+        face_id=options.identifier("face_id") or str(uuid4()),
+        face=options.optional_natural("face", at_most=MAX_FACE_INDEX),
+    )
+    if created:
+        services().metrics.count_enrolment()
+    counts = services().gallery.index.counts()
+    return jsonify(schemas.reference_document(reference, counts)), _created_or_ok(created)
+
+
+@api.delete("/persons/<person_id>")
+def delete_person(person_id: str) -> Response:
+    Options(request, ())
+    services().gallery.store.remove_person(person_id)
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
+@api.delete("/persons/<person_id>/faces/<face_id>")
+def delete_face(person_id: str, face_id: str) -> Response:
+    Options(request, ())
+    services().gallery.store.remove_face(person_id, face_id)
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
+@api.get("/persons")
+def list_persons() -> Response:
+    options = Options(request, ("limit", "cursor"))
+    limit = options.natural("limit", DEFAULT_PAGE, at_least=1, at_most=MAX_PAGE)
+    after = decode_cursor(options.text("cursor"))
+    page = services().gallery.store.list_persons(limit, after)
+    return jsonify(schemas.page_document(page, encode_cursor(page.next_after)))
+
+
+@api.get("/gallery")
+def gallery() -> Response:
+    Options(request, ())
+    counts = services().gallery.index.counts()
+    services().metrics.show_gallery(counts)
+    return jsonify(schemas.gallery_document(counts, services().stamp))
+
+
+@operations.get("/healthz")
+def healthz() -> Response:
+    return jsonify(status="alive")
+
+
+@operations.get("/readyz")
+def readyz() -> Response:
+    return jsonify(schemas.readiness_document(services().readiness.run(), services().stamp))
+
+
+@operations.get("/metrics")
+def metrics() -> Response:
+    return Response(services().metrics.exposition(), content_type=CONTENT_TYPE)
+
+
+def _created_or_ok(created: bool) -> HTTPStatus:
+    return HTTPStatus.CREATED if created else HTTPStatus.OK
+
+
+def _negotiate(*offered: str) -> str:
+    """The first of `offered` among those that the caller likes best."""
+    accepted = request.accept_mimetypes or MIMEAccept([("*/*", 1)])
+    chosen = accepted.best_match(offered)
+    if chosen is None:
+        raise NotAcceptable(f"This is answered as {', '.join(offered)} only.")
+    return chosen

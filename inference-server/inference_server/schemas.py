@@ -1,0 +1,152 @@
+"""What is answered, as JSON-ready dictionaries; numbers are rounded to what they can mean."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any, Final
+
+from face_models.pipeline import Analysis, Face
+from inference_server.gallery import Counts, ModelStamp, Person, PersonPage, Reference
+from inference_server.heatmaps import Heatmap
+from inference_server.matcher import Candidate, Match, Verification
+from inference_server.readiness import Readiness
+
+Document = dict[str, Any]
+
+PIXEL_DECIMALS: Final = 2
+SCORE_DECIMALS: Final = 6
+TIMING_DECIMALS: Final = 3
+
+
+def match_document(match: Match, stamp: ModelStamp) -> Document:
+    return {
+        "model": model_document(match.model, stamp),
+        "gallery": counts_document(match.counts),
+        "faces": [face_document(face) for face in match.analysis.faces],
+        "face": match.face.index,
+        "warnings": list(match.warnings),
+        "verdict": match.verdict,
+        "candidates": [candidate_document(candidate) for candidate in match.candidates],
+        "timings_ms": timings_document(match.timings_ms),
+    }
+
+
+def analysis_document(analysis: Analysis, timings_ms: Mapping[str, float]) -> Document:
+    return {
+        "photo": {"width": analysis.width, "height": analysis.height},
+        "faces": [face_document(face) for face in analysis.faces],
+        "face": analysis.best,
+        "warnings": list(analysis.warnings),
+        "timings_ms": timings_document(timings_ms),
+    }
+
+
+def heatmap_document(heatmap: Heatmap, stamp: ModelStamp) -> Document:
+    return {
+        "model": model_document("base", stamp),
+        "face": heatmap.face.index,
+        "overlay_png": b64encode(heatmap.overlay_png()).decode("ascii"),
+        "map": {
+            "shape": list(heatmap.map.shape),
+            "dtype": "<f4",
+            "data": b64encode(heatmap.map_bytes()).decode("ascii"),
+        },
+    }
+
+
+def verification_document(verification: Verification, stamp: ModelStamp) -> Document:
+    return {
+        "model": model_document(verification.model, stamp),
+        "similarity": round(verification.similarity, SCORE_DECIMALS),
+        "confidence": round(verification.confidence, SCORE_DECIMALS),
+        "false_match_rate": verification.false_match_rate,
+        "same": verification.same,
+        "warnings": list(verification.warnings),
+    }
+
+
+def reference_document(reference: Reference, counts: Counts) -> Document:
+    return {
+        "person_id": reference.person_id,
+        "face_id": reference.face_id,
+        "quality": reference.quality,
+        "warnings": list(reference.warnings),
+        "box": pixels(reference.box),
+        "gallery": counts_document(counts),
+    }
+
+
+def person_document(person: Person) -> Document:
+    return {
+        "person_id": person.person_id,
+        "faces": [
+            {
+                "face_id": face.face_id,
+                "quality": face.quality,
+                "created_at": face.created_at.isoformat(),
+            }
+            for face in person.faces
+        ],
+    }
+
+
+def page_document(page: PersonPage, next_cursor: str | None) -> Document:
+    return {
+        "persons": [person_document(person) for person in page.persons],
+        "next_cursor": next_cursor,
+    }
+
+
+def gallery_document(counts: Counts, stamp: ModelStamp) -> Document:
+    models = {"base": {"sha256": stamp.base}, "heatmap": {"sha256": stamp.heatmap}}
+    return {**counts_document(counts), "models": models}
+
+
+def readiness_document(readiness: Readiness, stamp: ModelStamp) -> Document:
+    outdated = readiness.outdated_faces
+    warning = f"{outdated} faces were enrolled with other networks; no search finds them."
+    return {
+        "status": "ready",
+        "gallery": gallery_document(readiness.counts, stamp),
+        "outdated_faces": outdated,
+        "warnings": [warning] if outdated else [],
+    }
+
+
+def model_document(name: str, stamp: ModelStamp) -> Document:
+    return {"name": name, "sha256": getattr(stamp, name)}
+
+
+def counts_document(counts: Counts) -> Document:
+    return {"persons": counts.persons, "faces": counts.faces, "version": counts.version}
+
+
+def face_document(face: Face) -> Document:
+    return {
+        "index": face.index,
+        "box": pixels(face.box),
+        "landmarks": [pixels(point) for point in face.landmarks.tolist()],
+        "score": round(face.score, SCORE_DECIMALS),
+        "quality": face.quality,
+        "warnings": list(face.warnings),
+    }
+
+
+def candidate_document(candidate: Candidate) -> Document:
+    return {
+        "rank": candidate.rank,
+        "person_id": candidate.person_id,
+        "face_id": candidate.face_id,
+        "similarity": round(candidate.similarity, SCORE_DECIMALS),
+        "confidence": round(candidate.confidence, SCORE_DECIMALS),
+        "expected_false_matches": candidate.expected_false_matches,
+    }
+
+
+def timings_document(timings_ms: Mapping[str, float]) -> Document:
+    return {step: round(ms, TIMING_DECIMALS) for step, ms in timings_ms.items()}
+
+
+def pixels(coordinates: tuple[float, ...] | list[float]) -> list[float]:
+    return [round(coordinate, PIXEL_DECIMALS) for coordinate in coordinates]
