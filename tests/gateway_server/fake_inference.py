@@ -1,4 +1,4 @@
-"""An inference tier without networks: the agreed HTTP, and a gallery that compares photos by content."""
+"""An inference tier without networks: the agreed HTTP; its gallery compares photos by content."""
 
 import hashlib
 import json
