@@ -12,6 +12,7 @@ import yaml
 
 from gateway_server.settings import Settings as GatewaySettings
 from inference_server.settings import Settings as InferenceSettings
+from mobile_client_mock.cli import EPILOG
 from tests.house.tree import ROOT
 
 SETTINGS = {"gateway-server": GatewaySettings, "inference-server": InferenceSettings}
@@ -141,6 +142,14 @@ def test_a_server_accepts_what_compose_gives_it(server: str, grown_up: bool):
 
     assert settings.database_url == given["DATABASE_URL"]
     assert ("postgresql" in settings.database_url) is grown_up
+
+
+def test_the_clients_variables_are_the_ones_that_its_help_names():
+    stated = COMPOSE["services"]["mobile-client-mock"]["environment"]
+
+    assert all(name in EPILOG for name in stated)
+    port = GatewaySettings.from_mapping(environment_of("gateway-server")).port
+    assert stated["REUNITE_URL"] == f"http://gateway-server:{port}"
 
 
 def test_every_address_that_compose_gives_is_a_service_on_a_shared_network():

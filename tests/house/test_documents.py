@@ -52,13 +52,13 @@ def read_curl(words: list[str]) -> Curl:
     forms = [after.partition("=")[0] for word, after in options if word == "-F"]
     sends = forms or "--json" in words
     stated = next((after for word, after in options if word == "-X"), None)
-    (url,) = (word for word in words if word.startswith("$REUNITE"))
+    (url,) = (word for word in words if word.startswith("$REUNITE_URL"))
     header = next((after for word, after in options if word == "-H"), "")
     return Curl(
         method=stated or ("POST" if sends else "GET"),
-        path=url.replace("$REUNITE", "/v1"),
+        path=url.removeprefix("$REUNITE_URL"),
         fields=frozenset(forms),
-        authorized=header == "Authorization: Bearer $KEY",
+        authorized=header == "Authorization: Bearer $REUNITE_KEY",
     )
 
 
