@@ -10,9 +10,12 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from face_models.spec import WEIGHTS_DIR
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
 PROJECT_DIR = Path(__file__).parents[1]
 DATA_DIR = Path("../shared/data")
@@ -38,12 +41,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_detector(commands)
     return parser
-
-
-class Commands(Protocol):
-    """What argparse answers to `add_subparsers`; it gives that type no public name."""
-
-    def add_parser(self, name: str, **texts: str) -> argparse.ArgumentParser: ...
 
 
 def _add(commands: Commands, name: str, summary: str, command: Command) -> argparse.ArgumentParser:

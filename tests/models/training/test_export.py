@@ -1,0 +1,82 @@
+"""Exported graphs answer what torch answers, or do not appear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from face_models.spec import WEIGHTS_DIR
+from face_models.training.checkpoint import load_trained
+from face_models.training.export import (
+    ExportError,
+    Graph,
+    base_graph,
+    export_graph,
+    heatmap_graph,
+    largest_difference,
+)
+
+CHECKPOINTS = Path(__file__).parents[3] / "models" / "checkpoints"
+PEOPLE = Path(__file__).parents[2] / "data" / "people"
+ALLOWED = 1e-4
+
+pytestmark = pytest.mark.training
+
+
+def _demo_faces(count: int) -> torch.Tensor:
+    files = sorted(PEOPLE.glob("*/*"))[::9][:count]
+    faces = [np.asarray(Image.open(f).convert("RGB").resize((224, 224))) for f in files]
+    return torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).float()
+
+
+def test_the_shipped_base_graph_answers_what_its_checkpoint_answers() -> None:
+    graph = base_graph(load_trained(CHECKPOINTS / "base.safetensors").explained())
+    on_faces = Graph(graph.module, {"rgb": _demo_faces(6)}, graph.outputs)
+    assert largest_difference(on_faces, WEIGHTS_DIR / "base.onnx") <= ALLOWED
+
+
+def test_the_shipped_heatmap_graph_answers_what_its_checkpoint_answers() -> None:
+    graph = heatmap_graph(load_trained(CHECKPOINTS / "heatmap.safetensors").network)
+    explained = load_trained(CHECKPOINTS / "base.safetensors").explained()
+    faces = _demo_faces(6)
+    with torch.no_grad():
+        heat = explained(faces)[1]
+    on_faces = Graph(graph.module, {"rgb": faces, "heatmap": heat}, graph.outputs)
+    assert largest_difference(on_faces, WEIGHTS_DIR / "heatmap.onnx") <= ALLOWED
+
+
+class Doubler(torch.nn.Module):
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        return 2 * rgb
+
+
+class Fickle(torch.nn.Module):
+    """Answers something else in torch than in the graph that was traced from it."""
+
+    def forward(self, rgb: torch.Tensor) -> torch.Tensor:
+        return rgb * 2 if torch.compiler.is_exporting() else rgb * 3
+
+
+def _example() -> dict[str, torch.Tensor]:
+    return {"rgb": torch.rand(2, 3, 8, 8)}
+
+
+def test_an_exported_graph_takes_any_number_of_faces(tmp_path: Path) -> None:
+    target = tmp_path / "doubler.onnx"
+    assert export_graph(Graph(Doubler(), _example(), ("embedding",)), target) <= ALLOWED
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    for faces in (1, 5):
+        rgb = np.ones((faces, 3, 8, 8), dtype=np.float32)
+        assert np.array_equal(session.run(None, {"rgb": rgb})[0], 2 * rgb)
+
+
+def test_a_graph_that_differs_from_torch_is_not_published(tmp_path: Path) -> None:
+    target = tmp_path / "fickle.onnx"
+    with pytest.raises(ExportError, match=r"fickle.onnx differs"):
+        export_graph(Graph(Fickle(), _example(), ("embedding",)), target)
+    assert not target.exists()
