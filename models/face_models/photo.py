@@ -224,19 +224,20 @@ def _check_scans(data: bytes) -> None:
 def _decode(image: ImageFile, target_side_px: int) -> tuple[Image.Image, int]:
     """Pixels at 1/factor of the full size, and that factor."""
     longest = max(image.size)
+    wanted = max(longest // target_side_px, 1)
     if isinstance(image, JpegImageFile):
-        _draft(image, longest // target_side_px)
+        _draft(image, wanted)
     image.load()
     already = round(longest / max(image.size))
+    further = max(wanted // already, 1)
     flat = _flattened(image)
-    further = max(max(flat.size) // target_side_px, 1)
     return (flat if further == 1 else flat.reduce(further)), already * further
 
 
 def _draft(image: JpegImageFile, factor: int) -> None:
     """Let libjpeg decode 8x8 blocks as 4x4, 2x2 or 1x1: the largest of 2, 4, 8 up to `factor`."""
     width, height = image.size
-    image.draft(None, (max(width // max(factor, 1), 1), max(height // max(factor, 1), 1)))
+    image.draft(None, (max(width // factor, 1), max(height // factor, 1)))
 
 
 def _flattened(image: Image.Image) -> Image.Image:
