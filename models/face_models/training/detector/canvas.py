@@ -64,7 +64,8 @@ class Composer:
     def _cell_count(self, random: np.random.Generator) -> int:
         if random.random() >= self._settings.crowd_share:
             return 1
-        return int(random.integers(2, self._settings.cells[1] + 1))
+        low, high = self._settings.crowd_cells
+        return int(random.integers(low, high + 1))
 
     def _fill(self, width: int, height: int, random: np.random.Generator) -> tuple[Rgb, Faces]:
         photo = self._any_photo(random)

@@ -9,7 +9,7 @@ import torch
 
 from face_models.detect import INPUT_SIDE_PX, STRIDES
 from face_models.training.detector.network import DetectorNetwork
-from face_models.training.detector.settings import settings_from
+from face_models.training.detector.settings import NetworkSettings
 
 OPSET = 17
 
@@ -17,7 +17,7 @@ OPSET = 17
 def export(checkpoint: Path, out_path: Path) -> Path:
     """Answers `out_path`, replaced in one move."""
     state = torch.load(checkpoint, weights_only=True)
-    network = DetectorNetwork(settings_from(state["settings"]).network)
+    network = DetectorNetwork(NetworkSettings(**state["settings"]["network"]))
     network.load_state_dict(state["average"])
     out_path.parent.mkdir(parents=True, exist_ok=True)
     partial = out_path.with_suffix(".partial")

@@ -16,7 +16,7 @@ from face_models.detect import STRIDES
 
 CELLS_PER_FACE = 10
 SCORE_POWER, IOU_POWER = 0.5, 6.0
-BOX_WEIGHT, LANDMARK_WEIGHT = 4.0, 15.0
+BOX_WEIGHT, LANDMARK_WEIGHT = 4.0, 30.0
 LANDMARK_ROUNDING = 0.01  # of the face's size: below it the landmark loss is quadratic
 TINY = 1e-9
 

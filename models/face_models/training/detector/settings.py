@@ -19,8 +19,8 @@ class NetworkSettings:
 class CanvasSettings:
     side_px: int
     face_px: tuple[float, float]
-    cells: tuple[int, int]
     crowd_share: float
+    crowd_cells: tuple[int, int]
     faceless_share: float
     steep_share: float
     turn_deg: float
