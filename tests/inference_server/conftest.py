@@ -1,4 +1,4 @@
-"""A fresh gallery store on each engine."""
+"""A fresh gallery store on each engine, and a server with painted networks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from flask.testing import FlaskClient
 from sqlalchemy import create_engine, make_url, text
 
 from inference_server.gallery.store import SqlStore
+from inference_server.settings import Settings
+from tests.inference_server.callers import TOKEN, client_of
+from tests.inference_server.painted_people import PaintedEngine, painted_pipeline
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -38,3 +42,28 @@ def _empty_schema(postgres_url: str) -> Iterator[str]:
         yield named.render_as_string(hide_password=False)
         connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
     engine.dispose()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings.from_mapping(
+        {"INTERNAL_TOKEN": TOKEN, "MAX_PHOTO_BYTES": "200000", "MIN_QUALITY": "0"}
+    )
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = SqlStore(f"sqlite:///{tmp_path}/gallery.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def engine() -> PaintedEngine:
+    return PaintedEngine()
+
+
+@pytest.fixture
+def client(settings: Settings, engine: PaintedEngine, file_store: SqlStore) -> FlaskClient:
+    """A caller of a server with painted networks and an empty gallery."""
+    return client_of(settings, painted_pipeline(engine, settings.pipeline), file_store)

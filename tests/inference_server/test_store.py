@@ -238,7 +238,7 @@ def test_a_store_that_was_away_is_used_as_soon_as_it_is_back(tmp_path: Path):
 
 @pytest.mark.parametrize("url", ["mysql://localhost/x", "sqlite+aiosqlite:///x.db", "gallery.db"])
 def test_only_engines_that_are_known_are_opened(url: str):
-    with pytest.raises(ValueError, match="sqlite|SQLAlchemy"):
+    with pytest.raises(ValueError, match=r"sqlite|SQLAlchemy"):
         SqlStore(url)
 
 

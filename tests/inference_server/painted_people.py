@@ -1,0 +1,125 @@
+"""The real pipeline over a painted world: every coloured square of a PNG is the face of someone.
+
+The colour is the person. Only the networks are fakes, so that photos are read, chosen and refused
+as in earnest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from face_models.align import TEMPLATE_112
+from face_models.detect import Detection
+from face_models.engine import Crops, Embeddings
+from face_models.errors import EmbeddingFailed
+from face_models.photo import Rgb
+from face_models.pipeline import Pipeline, PipelineSettings
+from face_models.spec import ModelSpec
+from inference_server.gallery import ModelStamp
+from tests.inference_server.references import STAMP
+
+Colour = tuple[int, int, int]
+
+RED: Colour = (200, 30, 30)
+GREEN: Colour = (30, 200, 30)
+BLUE: Colour = (30, 30, 200)
+BACKGROUND: Colour = (0, 0, 0)
+FACE_PX = 112
+
+
+def paint(*faces: Colour, face_px: int = FACE_PX, margin_px: int = 40) -> bytes:
+    """A PNG with the faces in a row, all of one size."""
+    step_px = face_px + margin_px
+    size = (max(len(faces), 1) * step_px + margin_px, face_px + 2 * margin_px)
+    picture = Image.new("RGB", size, BACKGROUND)
+    for place, colour in enumerate(faces):
+        left = margin_px + place * step_px
+        picture.paste(colour, (left, margin_px, left + face_px, margin_px + face_px))
+    file = BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+class PaintedDetector:
+    def detect(self, rgb: Rgb) -> list[Detection]:
+        codes = rgb.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
+        return [_detection(codes == code) for code in np.unique(codes) if code]
+
+
+def _detection(mask: np.ndarray) -> Detection:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    x, y = float(columns[0]), float(rows[0])
+    w, h = float(len(columns)), float(len(rows))
+    landmarks = np.asarray(TEMPLATE_112, dtype=np.float32) * (w / 112) + np.float32([x, y])
+    return Detection(box=(x, y, w, h), score=0.9, landmarks=landmarks.astype(np.float32))
+
+
+class PaintedEngine:
+    """A colour's embeddings are unit vectors drawn with the colour as seed; `failure` is raised."""
+
+    def __init__(self, failure: Exception | None = None, stamp: ModelStamp = STAMP) -> None:
+        self.failure = failure
+        self.stamp = stamp
+        self.asked_models: list[tuple[str, ...]] = []
+
+    @property
+    def specs(self) -> Mapping[str, ModelSpec]:
+        return {
+            name: ModelSpec(
+                name=name, file=f"{name}.onnx", sha256=sha256, input_px=224, dimensions=128
+            )
+            for name, sha256 in asdict(self.stamp).items()
+        }
+
+    def embed(self, crops: Crops, models: tuple[str, ...] = ("base", "heatmap")) -> Embeddings:
+        if self.failure:
+            raise self.failure
+        self.asked_models.append(models)
+        colours = [tuple(int(value) for value in crop[112, 112]) for crop in crops]
+        ramp = np.linspace(0, 1, 224 * 224, dtype=np.float32).reshape(1, 224, 224)
+        return Embeddings(
+            base=np.stack([embedding_of(colour, "base") for colour in colours]),
+            heatmap=np.stack([embedding_of(colour, "heatmap") for colour in colours])
+            if "heatmap" in models
+            else np.empty((0, 128), dtype=np.float32),
+            maps=np.repeat(ramp, len(crops), axis=0),
+        )
+
+
+def embedding_of(colour: Colour, model: str) -> np.ndarray:
+    rng = np.random.default_rng([*colour, len(model)])
+    vector = rng.normal(size=128).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+class PaintedCalibration:
+    """Six decades of FMR from similarity 0 to 1."""
+
+    def fmr(self, model: str, similarity: float) -> float:
+        return float(10 ** (-6 * max(similarity, 0)))
+
+    def confidence(self, model: str, similarity: float) -> float:
+        return (similarity + 1) / 2
+
+    def expected_false_matches(self, model: str, similarity: float, comparisons: int) -> float:
+        return self.fmr(model, similarity) * comparisons
+
+
+def painted_pipeline(
+    engine: PaintedEngine | None = None, settings: PipelineSettings | None = None
+) -> Pipeline:
+    return Pipeline(
+        PaintedDetector(),
+        engine or PaintedEngine(),
+        settings or PipelineSettings(min_quality=0),
+        PaintedCalibration(),  # type: ignore[arg-type]
+    )
+
+
+def broken_networks() -> PaintedEngine:
+    return PaintedEngine(EmbeddingFailed("ONNX Runtime failed: out of luck"))

@@ -1,0 +1,101 @@
+"""The environment -> settings; what cannot be meant stops the server before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from face_models.spec import WEIGHTS_DIR
+from inference_server.cli import main
+from inference_server.settings import Settings, SettingsError
+
+TOKEN = "t" * 32
+
+
+def test_the_token_alone_is_enough():
+    settings = Settings.from_mapping({"INTERNAL_TOKEN": TOKEN})
+    assert (settings.port, settings.workers, settings.host) == (8001, 2, "127.0.0.1")
+    assert settings.database_url == "sqlite:///./data/gallery.db"
+    assert settings.weights_dir == WEIGHTS_DIR
+
+
+def test_every_setting_is_read_from_the_variable_of_its_name():
+    given = {
+        "INTERNAL_TOKEN": TOKEN,
+        "DATABASE_URL": "postgresql://gallery@db/gallery",
+        "PORT": "9001",
+        "MIN_FACE_PX": "30.5",
+        "WEIGHTS_DIR": "/srv/weights",
+        "MAX_PHOTO_BYTES": "1000",
+        "MAX_PHOTO_PIXELS": "2000",
+        "MIN_QUALITY": "33",
+    }
+    settings = Settings.from_mapping(given)
+    assert settings.database_url == given["DATABASE_URL"]
+    assert (settings.port, settings.min_face_px) == (9001, 30.5)
+    assert settings.weights_dir == Path("/srv/weights")
+    demands = settings.pipeline
+    assert (demands.limits.max_bytes, demands.limits.max_pixels) == (1000, 2000)
+    assert (demands.min_face_px, demands.min_quality) == (30.5, 33)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("INTERNAL_TOKEN", ""),
+        ("INTERNAL_TOKEN", "too short"),
+        ("PORT", "http"),
+        ("PORT", "65536"),
+        ("PORT", "-1"),
+        ("WORKERS", "0"),
+        ("THREADS", "2.5"),
+        ("ONNX_THREADS", "0"),
+        ("MAX_PHOTO_BYTES", "0"),
+        ("MIN_QUALITY", "101"),
+        ("LEAD_MAX_EXPECTED_FALSE_MATCHES", "nan"),
+        ("VERIFY_MAX_FALSE_MATCH_RATE", "2"),
+        ("LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: str):
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_mapping({"INTERNAL_TOKEN": TOKEN, name: value})
+
+
+def test_every_setting_has_a_row_with_unit_and_help():
+    rows = list(Settings.rows())
+    assert [row.name for row in rows] == [field.name.upper() for field in fields(Settings)]
+    assert all(row.default and row.unit and row.help for row in rows)
+
+
+def test_the_settings_are_listed_by_a_command(capsys: pytest.CaptureFixture[str]):
+    main(["settings"])
+    listed = capsys.readouterr().out
+    assert all(row.name in listed and row.help in listed for row in Settings.rows())
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({}, "INTERNAL_TOKEN"),
+        ({"INTERNAL_TOKEN": TOKEN, "DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
+        ({"INTERNAL_TOKEN": TOKEN, "WEIGHTS_DIR": "/proc/none"}, "model.json"),
+    ],
+    ids=["no-token", "unknown-engine", "no-weights"],
+)
+def test_a_server_that_could_never_work_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    named: str,
+):
+    for row in Settings.rows():
+        monkeypatch.delenv(row.name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        main(["serve"])
+    assert stopped.value.code == 2
+    assert named in capsys.readouterr().err
