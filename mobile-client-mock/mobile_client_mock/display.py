@@ -1,0 +1,90 @@
+"""An answer as people read it."""
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from mobile_client_mock.answers import Candidate, Person, Search
+from mobile_client_mock.scenario import Report, StepReport
+
+BAR_CELLS = 24
+VERDICTS = {
+    "lead": ("a lead: the first candidate is worth a look by a person", "bold green"),
+    "no_credible_lead": ("no credible lead: nobody here is similar enough", "bold yellow"),
+}
+
+
+def show_search(search: Search) -> RenderableType:
+    return Group(_headline(search), _table(search), *_notes(search))
+
+
+def show_person(person: Person) -> RenderableType:
+    lines = [Text(f"{person.name} is enrolled with {_count(person.faces, 'face')}: {person.id}")]
+    if person.pending:
+        lines.append(Text(f"{_count(person.pending, 'photo')} wait to be enrolled", "yellow"))
+    lines += [Text(f"photo {one.index + 1}: {one.reason}", "yellow") for one in person.refused]
+    return Group(*lines)
+
+
+def show_report(report: Report) -> RenderableType:
+    unmet = sum(not step.is_met for step in report.steps)
+    title = f"{report.name}: {_count(unmet, 'step') + ' unmet' if unmet else 'as expected'}"
+    table = Table(title=Text(title, "bold red" if unmet else "bold green"), title_justify="left")
+    for heading in ("step", "what", "answer", "found", "s", "request"):
+        table.add_column(heading, overflow="fold")
+    for number, step in enumerate(report.steps, start=1):
+        table.add_row(str(number), step.title, *_step_row(step))
+    return table
+
+
+def _step_row(step: StepReport) -> tuple[RenderableType, ...]:
+    found = Text("\n".join(step.unmet), "red") if step.unmet else Text("as expected", "green")
+    answer = f"{step.status or '-'} {step.problem or ''}".rstrip()
+    return (answer, found, f"{step.duration_s:.2f}", step.request_id)
+
+
+def _headline(search: Search) -> Text:
+    words, style = VERDICTS.get(search.verdict or "", (f"verdict: {search.verdict}", "bold"))
+    return Text(words[0].upper() + words[1:], style)
+
+
+def _table(search: Search) -> Table:
+    table = Table(caption=_caption(search), caption_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("person", overflow="fold")
+    table.add_column("similarity", justify="right")
+    table.add_column("", width=BAR_CELLS)
+    table.add_column("confidence", justify="right")
+    table.add_column("false matches\nexpected", justify="right")
+    for candidate in search.candidates:
+        table.add_row(*_row(candidate))
+    return table
+
+
+def _row(candidate: Candidate) -> tuple[RenderableType, ...]:
+    return (
+        str(candidate.rank),
+        Text(candidate.name or "(deleted since)"),  # a name is text, never markup
+        f"{candidate.similarity:.3f}",
+        ProgressBar(total=1, completed=max(0, candidate.similarity), width=BAR_CELLS),
+        f"{candidate.confidence:.1%}",
+        f"{candidate.expected_false_matches:.2g}",
+    )
+
+
+def _caption(search: Search) -> str:
+    origin = "from the cache" if search.cached else f"{search.total_ms:.0f} ms"
+    return f"among {_count(search.persons, 'person')} · {origin} · search {search.id}"
+
+
+def _notes(search: Search) -> list[Text]:
+    notes = [Text(f"note: {warning.replace('_', ' ')}", "yellow") for warning in search.warnings]
+    if search.faces_in_photo > 1:
+        which = f"face {search.face} of {search.faces_in_photo} (from 0); --face takes another"
+        notes.append(Text(f"searched for {which}", "yellow"))
+    return notes
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -1,0 +1,69 @@
+"""A photo as a phone sends it: turned upright, made smaller, encoded anew, telling nothing else."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mobile_client_mock.errors import UnusablePhoto
+
+LONGEST_SIDE_PX = 1280
+JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The file's own name stays on the phone."""
+
+    data: bytes
+    name: str = "photo.jpg"
+    media_type: str = "image/jpeg"
+
+
+def read_original(file: Path) -> Upload:
+    """The file's bytes as they are, metadata and all; the gateway looks at the content."""
+    return Upload(_read(file), name="photo", media_type="application/octet-stream")
+
+
+def shrink(file: Path) -> Upload:
+    """JPEG of at most LONGEST_SIDE_PX, upright, without EXIF: no place, no time, no camera."""
+    data = _read(file)
+    try:
+        with warnings.catch_warnings():
+            # Phones do take 108-megapixel photos; twice the limit is still an error.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Upload(_encode(_upright(data)))
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        raise UnusablePhoto(f"{file} is not a photo that can be read: {error}") from error
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UnusablePhoto(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _upright(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft("RGB", (LONGEST_SIDE_PX, LONGEST_SIDE_PX))  # a big JPEG is never decoded fully
+        upright = ImageOps.exif_transpose(image)
+        upright.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
+        return _on_white(upright)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+
+
+def _encode(image: Image.Image) -> bytes:
+    bare = Image.new("RGB", image.size)  # knows no EXIF, no comment, no colour profile
+    bare.paste(image)
+    encoded = io.BytesIO()
+    bare.save(encoded, "JPEG", quality=JPEG_QUALITY)
+    return encoded.getvalue()
