@@ -12,6 +12,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from gateway_server.problems import PhotoStoreUnavailable
 
+_PRIVATE = 0o700
 P = ParamSpec("P")
 R = TypeVar("R")
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
@@ -88,7 +89,8 @@ class PhotoFolder:
     def prepare(self) -> None:
         """Make the folders, readable to this user alone."""
         try:
-            self._spool_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            self._spool_folder.mkdir(mode=_PRIVATE, exist_ok=True)
         except OSError as error:
             raise _unavailable(error) from error
 
@@ -115,9 +117,11 @@ async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
 
 
 def _rename_durably(source: Path, target: Path) -> None:
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    inner, outer, store = list(target.parents)[:3]
+    outer.mkdir(mode=_PRIVATE, exist_ok=True)
+    inner.mkdir(mode=_PRIVATE, exist_ok=True)
     source.replace(target)
-    for folder in list(target.parents)[:3]:  # cd, ab and the store's own: each may be new
+    for folder in (inner, outer, store):  # each may have a new entry
         _sync_folder(folder)
 
 

@@ -1,0 +1,163 @@
+"""Every cache behaves the same; a dead one costs speed, never an error."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from gateway_server.cache import Cache, MemoryCache, RedisCache, open_cache
+from gateway_server.settings import SettingsError
+from tests.gateway_server.conftest import run_gateway, search
+from tests.gateway_server.photos import make_photo
+
+TTL_S = 60.0
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def cache(request: pytest.FixtureRequest) -> AsyncIterator[Cache]:
+    url = request.getfixturevalue("redis_url") if request.param == "redis" else "memory://"
+    opened = open_cache(url, entries=100, ttl_s=TTL_S)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> str:
+    return f"test-{request.node.name}-{id(request)}"
+
+
+@pytest.fixture
+def dead_redis_url() -> str:
+    """Names a port on which nobody listens."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return f"redis://127.0.0.1:{found.getsockname()[1]}/0"
+
+
+async def test_what_was_never_put_is_not_there(cache: Cache, key: str):
+    assert await cache.get(key) is None
+
+
+async def test_what_was_put_last_comes_back(cache: Cache, key: str):
+    await cache.put(key, b"first")
+    await cache.put(key, b"\x00\xff last")
+
+    assert await cache.get(key) == b"\x00\xff last"
+
+
+async def test_keys_do_not_meet(cache: Cache, key: str):
+    await cache.put(f"{key}-a", b"a")
+
+    assert await cache.get(f"{key}-b") is None
+
+
+async def test_an_entry_in_memory_ends_with_its_time():
+    clock_s = [0.0]
+    cache = MemoryCache(10, TTL_S, clock=lambda: clock_s[0])
+    await cache.put("a", b"a")
+
+    clock_s[0] = TTL_S - 0.001
+    assert await cache.get("a") == b"a"
+    clock_s[0] = TTL_S
+    assert await cache.get("a") is None
+
+
+async def test_an_entry_in_redis_ends_with_its_time(redis_url: str, key: str):
+    cache = open_cache(redis_url, entries=1, ttl_s=TTL_S)
+    assert isinstance(cache, RedisCache)
+    await cache.put(key, b"a")
+
+    left_ms = await cache._redis.pttl(f"reunite:result:{key}")
+    await cache.close()
+
+    assert 0 < left_ms <= TTL_S * 1000
+
+
+async def test_the_least_recently_used_entry_makes_room():
+    cache = MemoryCache(2, TTL_S)
+    await cache.put("a", b"a")
+    await cache.put("b", b"b")
+    await cache.get("a")
+    await cache.put("c", b"c")
+
+    assert [await cache.get(name) for name in "abc"] == [b"a", None, b"c"]
+
+
+async def test_a_dead_redis_is_an_empty_cache(dead_redis_url: str):
+    cache = open_cache(dead_redis_url, entries=1, ttl_s=TTL_S)
+
+    await cache.put("a", b"a")
+
+    assert await cache.get("a") is None
+    await cache.close()
+
+
+async def test_a_silent_redis_is_an_empty_cache():
+    """One that takes the connection and never answers."""
+    hang_up = asyncio.Event()
+
+    async def stay_silent(_reader, writer):
+        await hang_up.wait()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
+    cache = open_cache(
+        f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", entries=1, ttl_s=TTL_S
+    )
+
+    assert await cache.get("a") is None
+
+    await cache.close()
+    hang_up.set()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("url", ["", "memory", "memcached://host", "http://host"])
+def test_a_cache_of_another_kind_is_refused(url: str):
+    with pytest.raises(SettingsError, match="CACHE_URL"):
+        open_cache(url, entries=1, ttl_s=TTL_S)
+
+
+async def test_a_search_is_answered_without_redis(environment, inference, dead_redis_url):
+    environment["CACHE_URL"] = dead_redis_url
+
+    async with (
+        run_gateway(environment, httpx.ASGITransport(inference.app)) as running,
+        running.client(running.keys["mobile"]) as phone,
+    ):
+        answers = [(await search(phone, make_photo(1))).json() for _ in range(2)]
+
+    assert [(one["status"], one["cached"]) for one in answers] == [("done", False)] * 2
+
+
+async def test_two_gateways_share_what_is_in_redis(environment, inference, redis_url):
+    environment["CACHE_URL"] = redis_url
+    inference.version = id(inference)  # nothing of an earlier run counts
+    cached = []
+
+    for _ in range(2):
+        async with (
+            run_gateway(environment, httpx.ASGITransport(inference.app)) as running,
+            running.client(running.keys["mobile"]) as phone,
+        ):
+            cached.append((await search(phone, make_photo(1))).json()["cached"])
+
+    assert cached == [False, True]
+
+
+@pytest.mark.parametrize("kept", [b"", b"noise", b'{"of": "another release"}'])
+async def test_what_a_cache_holds_of_another_release_is_no_answer(
+    phone, running, inference, kept, monkeypatch
+):
+    async def get(_key):
+        return kept
+
+    monkeypatch.setattr(running.gateway.searches._cache, "get", get)
+
+    answer = await search(phone, make_photo(1))
+
+    assert (answer.status_code, answer.json()["cached"]) == (201, False)
