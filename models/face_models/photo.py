@@ -66,6 +66,8 @@ _TURNS: Final = {  # EXIF Orientation -> what makes the picture upright
 }
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
+_AVERAGED_MODES: Final = frozenset({"L", "LA", "RGB", "RGBA", "CMYK"})  # mean value = mean colour
+
 
 @dataclass(frozen=True, slots=True)
 class PhotoLimits:
@@ -204,7 +206,8 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     raise ValueError(f"unknown WebP chunk {chunk!r}")
 
 
-_SCAN_END: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # no stuffed byte, restart or fill
+_SCAN_END: Final = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+"""A marker with a length: not a stuffed byte, TEM, a restart or a fill byte."""
 
 
 def _check_scans(data: bytes) -> None:
@@ -230,14 +233,22 @@ def _decode(image: ImageFile, target_side_px: int) -> tuple[Image.Image, int]:
     image.load()
     already = round(longest / max(image.size))
     further = max(wanted // already, 1)
-    flat = _flattened(image)
-    return (flat if further == 1 else flat.reduce(further)), already * further
+    return _reduced(image, further), already * further
 
 
 def _draft(image: JpegImageFile, factor: int) -> None:
     """Let libjpeg decode 8x8 blocks as 4x4, 2x2 or 1x1: the largest of 2, 4, 8 up to `factor`."""
     width, height = image.size
     image.draft(None, (max(width // factor, 1), max(height // factor, 1)))
+
+
+def _reduced(image: Image.Image, factor: int) -> Image.Image:
+    """RGB at 1/factor of the size; flattened last where that is possible, on fewer pixels."""
+    if factor == 1:
+        return _flattened(image)
+    if image.mode in _AVERAGED_MODES:
+        return _flattened(image.reduce(factor))
+    return _flattened(image).reduce(factor)
 
 
 def _flattened(image: Image.Image) -> Image.Image:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -30,6 +31,8 @@ WEIGHTS_DIR: Final = Path(__file__).parent / "weights"
 MODEL_FILE: Final = "model.json"
 SCHEMA: Final = 1
 MODEL_NAMES: Final = ("base", "heatmap")
+
+_NUMBERS: Final = re.compile(r"\[\s+(?:-?\d[\d.eE+-]*,?\s+)+\]")
 
 Json = Mapping[str, Any]
 
@@ -140,7 +143,9 @@ def read_json(path: Path) -> Json:
 
 
 def write_json(path: Path, document: Json) -> None:
+    """Indented for people, but with every list of numbers on one line."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    text = _NUMBERS.sub(lambda numbers: " ".join(numbers[0].split()), text)
     path.write_text(text + "\n", encoding="utf-8")
 
 

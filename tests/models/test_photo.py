@@ -184,6 +184,19 @@ def test_half_transparency_is_half_white():
     assert rgb[4, 4].tolist() == [127, 127, 127]
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1", "I;16"])
+def test_reduction_averages_colours_in_every_mode(mode):
+    wedge = Image.fromarray(np.tile(np.linspace(0, 255, 300).astype(np.uint8), (200, 1)))
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(wedge).astype(np.uint16) * 257)
+    else:
+        picture = wedge.convert(mode)
+    photo = read_photo(encoded(picture, "PNG"), SMALL)
+    assert photo.rgb.shape == (67, 100, 3)
+    columns = photo.rgb[:66].mean(axis=(0, 2))
+    np.testing.assert_allclose(columns, np.linspace(1, 254, 100), atol=16)
+
+
 @pytest.mark.parametrize("file_format", ["PNG", "WEBP"])
 def test_an_animation_gives_its_first_frame(file_format):
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
@@ -248,6 +261,13 @@ def test_a_sideways_phone_photo_is_reduced_and_turned():
     assert (photo.width, photo.height, photo.scale) == (400, 300, 0.25)
     assert photo.rgb.shape == (75, 100, 3)
     assert shown_quarters(photo.rgb) == UPRIGHT
+
+
+def test_scans_behind_a_marker_without_length_are_counted():
+    end = JPEG.rindex(b"\xff\xd9")
+    hidden = b"\xff\x01" + b"\xff\xda\0\x02" * (MAX_JPEG_SCANS + 1)
+    with pytest.raises(errors.UnreadableImage, match="scans"):
+        read_photo(JPEG[:end] + hidden + JPEG[end:])
 
 
 def test_what_follows_the_end_of_a_jpeg_is_no_scan():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from face_models.errors import WeightsError
-from face_models.spec import load_specs, sha256_of, write_specs
+from face_models.spec import load_specs, read_json, sha256_of, write_json, write_specs
 
 
 def edit(weights, change):
@@ -51,6 +51,19 @@ def test_writing_without_all_graphs_names_the_missing_one(weights):
     (weights / "heatmap.onnx").unlink()
     with pytest.raises(WeightsError, match=r"heatmap\.onnx is missing"):
         write_specs(weights, {})
+
+
+def test_json_is_written_for_people(tmp_path):
+    document = {
+        "note": "of [1,  2]",
+        "curve": [-1, 0.5, 1e-07],
+        "rows": [[1, 2], []],
+        "names": ["a"],
+    }
+    write_json(tmp_path / "x.json", document)
+    assert read_json(tmp_path / "x.json") == document
+    lines = (tmp_path / "x.json").read_text().splitlines()
+    assert '  "curve": [ -1, 0.5, 1e-07 ],' in lines
 
 
 REFUSED = {
