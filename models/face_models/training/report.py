@@ -8,11 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # no screen
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from face_models.training.evaluate import Pair, PairsReport
 from face_models.training.provenance import Provenance
@@ -55,7 +52,8 @@ def write_document(document: Mapping[str, Any], path: Path) -> None:
 def draw_roc(reports: Sequence[PairsReport], pairs: Sequence[Pair], path: Path) -> None:
     """True against false accept rate, the latter logarithmic; one line a network."""
     same = np.array([pair.same for pair in pairs])
-    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
     for report in reports:
         far, tar = roc(report.similarities, same)
         label = f"{report.model}: AUC {report.verification.auc:.4f}"
@@ -71,4 +69,3 @@ def draw_roc(reports: Sequence[PairsReport], pairs: Sequence[Pair], path: Path) 
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)
-    plt.close(figure)
