@@ -96,6 +96,12 @@ def test_what_lies_outside_the_photo_is_black():
     assert crop[:-1, 124:].min() == 200
 
 
+@pytest.mark.parametrize("scale", [1, 10])
+def test_a_face_beside_the_photo_is_black(scale):
+    photo = np.full((50, 50, 3), 200, np.uint8)
+    assert align(photo, scale * (TEMPLATE_112 + 500), size_px=112).max() == 0
+
+
 def test_a_large_face_is_averaged_and_not_sampled():
     stripes = np.zeros((1120, 1120, 3), np.uint8)
     stripes[:, ::2] = 255

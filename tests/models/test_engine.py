@@ -98,6 +98,7 @@ def test_missing_weights_are_refused_at_start(weights):
 WRONG_BASES = {
     "another dimension": (tiny_networks.tiny_base(weights=np.ones((3, 64), "f4")), "64"),
     "vectors that are not of length one": (tiny_networks.tiny_base(gain=2), "length 2"),
+    "a map of another size": (tiny_networks.tiny_base(heat_pool=2), "112, 112"),
     "a map beyond 0..1": (tiny_networks.tiny_base(heat_gain=3), "outside"),
     "other inputs and outputs": (tiny_networks.tiny_heatmap(), "grey crop"),
 }

@@ -20,7 +20,7 @@ WEIGHTS = np.random.default_rng(seed=1).normal(size=(3, DIMENSIONS)).astype(np.f
 HEAT_WEIGHT = 100.0
 
 RGB = ("rgb", ["n", 3, 224, 224])
-HEATMAP = ("heatmap", ["n", 1, 224, 224])
+HEATMAP = ("heatmap", ["n", 1, "h", "w"])
 EMBEDDING = ("embedding", ["n", DIMENSIONS])
 
 
@@ -45,14 +45,20 @@ def expected_heatmap(crops: np.ndarray) -> np.ndarray:
 
 
 def tiny_base(
-    *, gain: float = 1.0, heat_gain: float = 1.0, weights: np.ndarray = WEIGHTS
+    *,
+    gain: float = 1.0,
+    heat_gain: float = 1.0,
+    heat_pool: int = 1,
+    weights: np.ndarray = WEIGHTS,
 ) -> onnx.ModelProto:
+    pool = [heat_pool, heat_pool]
     nodes = [
         *_colour_embedding(),
         *_unit_nodes("colour"),
         helper.make_node("Mul", ["unit", "gain"], ["embedding"]),
         helper.make_node("ReduceMean", ["rgb", "channel_axis"], ["mean"], keepdims=1),
-        helper.make_node("Mul", ["mean", "heat_gain"], ["heatmap"]),
+        helper.make_node("AveragePool", ["mean"], ["pooled"], kernel_shape=pool, strides=pool),
+        helper.make_node("Mul", ["pooled", "heat_gain"], ["heatmap"]),
     ]
     constants = {"W": weights, "gain": gain, "heat_gain": heat_gain / 255}
     return _model(nodes, [RGB], [(EMBEDDING[0], ["n", weights.shape[1]]), HEATMAP], constants)
