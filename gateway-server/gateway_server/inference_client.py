@@ -5,13 +5,14 @@
     anything else, or no answer     -> InferenceUnavailable with one of the reasons below
 
 Every call has its timeouts. All may be made twice (faces are enrolled under an id of our choosing),
-so one that did not arrive, or met a connection just closed, is made again at once; one that timed
-out after it was sent is not.
+so one whose connection was refused or lost is made again at once. One that timed out after it was
+sent is not: the tier is busy enough with the first.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
@@ -35,10 +36,9 @@ FAILED = "inference-failed"
 REJECTED = "inference-rejected"
 GARBLED = "inference-garbled"
 
-ATTEMPTS = 3
-PAUSE_BEFORE_RETRY_S = 0.05
+PAUSES_S = (0.05, 0.1)  # before the second attempt and the third
 KEEPALIVE_EXPIRY_S = 1.0  # shorter than the server's, so that it is rarely the one to hang up
-_NOT_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.RemoteProtocolError)
+_LOST = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
 class _Answer(BaseModel):
@@ -192,16 +192,17 @@ class InferenceClient:
 
     async def _send(self, method: str, address: str, **form: Any) -> httpx.Response:
         headers = {**form.pop("headers", {}), REQUEST_ID_HEADER: current_request_id()}
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return await self._http.request(method, address, headers=headers, **form)
-            except _NOT_ARRIVED as error:
-                if attempt == ATTEMPTS:
-                    raise _unavailable(error) from error
-            except httpx.HTTPError as error:
-                raise _unavailable(error) from error
-            await asyncio.sleep(PAUSE_BEFORE_RETRY_S * attempt)
-        raise AssertionError("the last attempt returns or raises")
+        try:
+            return await self._insist(method, address, headers=headers, **form)
+        except httpx.HTTPError as error:
+            raise _unavailable(error) from error
+
+    async def _insist(self, method: str, address: str, **form: Any) -> httpx.Response:
+        for pause_s in PAUSES_S:
+            with suppress(*_LOST):
+                return await self._http.request(method, address, **form)
+            await asyncio.sleep(pause_s)
+        return await self._http.request(method, address, **form)
 
 
 def _form(photo: StoredPhoto, options: Mapping[str, object]) -> dict[str, Any]:

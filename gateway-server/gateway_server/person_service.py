@@ -1,7 +1,7 @@
 """People: their rows here, their faces in the inference tier.
 
-Adding goes photo -> rows here -> inference tier; removing goes inference tier -> rows here -> photo.
-A crash between two steps leaves a face pending or a removal to be repeated, never a loss.
+Adding goes photo, rows here, inference tier; removing goes inference tier, rows here, photo. A crash
+between two steps leaves a face pending or a removal to be repeated, never a loss.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -112,5 +112,5 @@ def json_of(kind: type[BaseModel]) -> dict[str, Any]:
 def refusals(*statuses: int, access: bool = True) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of the problems that a route may answer."""
     content = {MEDIA_TYPE: {"schema": ProblemOut.model_json_schema()}}
-    named = {*statuses, *((401, 403, 503) if access else ())}
+    named = {*statuses, *((401, 403, 422, 503) if access else ())}
     return {status: {"description": "problem", "content": content} for status in sorted(named)}

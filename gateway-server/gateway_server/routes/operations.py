@@ -20,7 +20,7 @@ from gateway_server.schemas import FailureOut, FailurePage, HealthOut, Readiness
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/v1/failures", responses=refusals(422))
+@router.get("/v1/failures", responses=refusals())
 async def list_failures(
     _caller: Operator,
     gateway: TheGateway,

@@ -40,7 +40,7 @@ router = APIRouter(prefix="/v1/persons", tags=["persons"])
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
-    responses=refusals(400, 413, 415, 422),
+    responses=refusals(400, 413, 415),
     openapi_extra=PERSON_FORM,
 )
 async def register_person(
@@ -54,7 +54,7 @@ async def register_person(
     return person
 
 
-@router.get("", responses=refusals(422))
+@router.get("", responses=refusals())
 async def list_persons(
     _caller: Operator,
     gateway: TheGateway,
@@ -73,7 +73,7 @@ async def get_person(person_id: PersonId, _caller: Operator, gateway: TheGateway
 
 
 @router.patch(
-    "/{person_id}", responses=refusals(400, 404, 413, 415, 422), openapi_extra=json_of(PersonChange)
+    "/{person_id}", responses=refusals(400, 404, 413, 415), openapi_extra=json_of(PersonChange)
 )
 async def change_person(
     person_id: PersonId, request: Request, _caller: Operator, gateway: TheGateway
@@ -93,7 +93,7 @@ async def delete_person(person_id: PersonId, _caller: Operator, gateway: TheGate
     status_code=status.HTTP_201_CREATED,
     responses={
         200: {"description": "this photo was enrolled before"},
-        **refusals(400, 404, 413, 415, 422),
+        **refusals(400, 404, 413, 415),
     },
     openapi_extra=FACE_FORM,
 )

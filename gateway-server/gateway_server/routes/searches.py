@@ -55,7 +55,7 @@ router = APIRouter(prefix="/v1/searches", tags=["searches"])
     status_code=status.HTTP_201_CREATED,
     response_model=SearchOut,
     response_model_exclude_unset=True,
-    responses=refusals(400, 413, 415, 422),
+    responses=refusals(400, 413, 415),
     openapi_extra=FORM,
 )
 async def create_search(
@@ -84,7 +84,7 @@ async def get_photo(search_id: SearchId, caller: AnyCaller, gateway: TheGateway)
     return image_answer(photo.data, photo.media_type)
 
 
-@router.get("/{search_id}/heatmap", response_class=Response, responses=refusals(404, 409, 422))
+@router.get("/{search_id}/heatmap", response_class=Response, responses=refusals(404, 409))
 async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
     return image_answer(await gateway.searches.heatmap(search_id, caller), "image/png")
 
@@ -92,7 +92,7 @@ async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGatewa
 @router.get(
     "/{search_id}/candidates/{person_id}/heatmap",
     response_class=Response,
-    responses=refusals(404, 409, 422),
+    responses=refusals(404, 409),
 )
 async def get_candidate_heatmap(
     search_id: SearchId, person_id: str, caller: AnyCaller, gateway: TheGateway
@@ -106,7 +106,7 @@ async def get_candidate_heatmap(
     status_code=status.HTTP_201_CREATED,
     responses={
         200: {"description": "an earlier verdict was changed"},
-        **refusals(400, 404, 409, 413, 415, 422),
+        **refusals(400, 404, 409, 413, 415),
     },
     openapi_extra=json_of(FeedbackIn),
 )
