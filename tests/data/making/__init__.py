@@ -1,0 +1,1 @@
+"""How the demo people are made: see ../make_people.py."""
