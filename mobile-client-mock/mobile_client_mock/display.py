@@ -8,7 +8,7 @@ from rich.text import Text
 from mobile_client_mock.answers import Candidate, Person, Search
 from mobile_client_mock.scenario import Report, StepReport
 
-BAR_CELLS = 24
+BAR_CELLS = 14
 VERDICTS = {
     "lead": ("a lead: the first candidate is worth a look by a person", "bold green"),
     "no_credible_lead": ("no credible lead: nobody here is similar enough", "bold yellow"),
@@ -53,10 +53,10 @@ def _table(search: Search) -> Table:
     table = Table(caption=_caption(search), caption_justify="left")
     table.add_column("#", justify="right")
     table.add_column("person", overflow="fold")
-    table.add_column("similarity", justify="right")
+    table.add_column("similarity", justify="right", no_wrap=True)
     table.add_column("", width=BAR_CELLS)
-    table.add_column("confidence", justify="right")
-    table.add_column("false matches\nexpected", justify="right")
+    table.add_column("confidence", justify="right", no_wrap=True)
+    table.add_column("false matches\nexpected", justify="right", no_wrap=True)
     for candidate in search.candidates:
         table.add_row(*_row(candidate))
     return table
