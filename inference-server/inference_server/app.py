@@ -11,7 +11,8 @@ from uuid import uuid4
 
 from flask import Flask, Response, g, request
 
-from face_models.pipeline import Pipeline
+from face_models.photo import PhotoLimits
+from face_models.pipeline import Pipeline, PipelineSettings
 from inference_server import routes
 from inference_server.enrolment import Enroller
 from inference_server.face_pipeline import FacePipeline, stamp_of
@@ -39,7 +40,8 @@ def assemble(settings: Settings) -> Flask:
     Raises:
         WeightsError
     """
-    pipeline = Pipeline.load(settings.weights_dir, settings.onnx_threads, settings.pipeline)
+    demands = demands_of(settings)
+    pipeline = Pipeline.load(settings.weights_dir, settings.onnx_threads, demands)
     store = SqlStore(settings.database_url)
     return create_app(settings, pipeline, Gallery(store, ExactIndex(store, stamp_of(pipeline))))
 
@@ -56,6 +58,17 @@ def create_app(settings: Settings, pipeline: FacePipeline, gallery: Gallery) -> 
     app.register_blueprint(routes.api)
     app.register_blueprint(routes.operations)
     return app
+
+
+def demands_of(settings: Settings) -> PipelineSettings:
+    """What this server demands of a photo, in the pipeline's words."""
+    return PipelineSettings(
+        limits=PhotoLimits(
+            max_bytes=settings.max_photo_bytes, max_pixels=settings.max_photo_pixels
+        ),
+        min_face_px=settings.min_face_px,
+        min_quality=settings.min_quality,
+    )
 
 
 def _limit(app: Flask, settings: Settings) -> None:

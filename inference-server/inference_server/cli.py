@@ -37,12 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _serve() -> None:
     """What can never work is refused here, once, instead of by every worker in turn."""
-    from inference_server.serving import serve
+    from inference_server.serving import Server, serve
 
     settings = Settings.from_mapping(os.environ)
     _check_database_url(settings.database_url)
     _check_weights(settings)
-    serve(settings)
+    serve(Server(settings))
 
 
 def _check_database_url(url: str) -> None:
@@ -62,3 +62,7 @@ def _check_weights(settings: Settings) -> None:
 def _list_settings() -> None:
     for row in Settings.rows():
         print(f"{row.name:32} {row.default:30} {row.unit:12} {row.help}")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Final
 
 from face_models.errors import PhotoError
 from inference_server.face_pipeline import FacePipeline, stamp_of
 from inference_server.gallery import Counts, Gallery
 from inference_server.problems import NotReady
 
-PROOF_PHOTO = "nobody.jpg"
+PROOF_PHOTO: Final = "nobody.webp"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,12 @@ class ReadinessCheck:
             NotReady, EmbeddingFailed, StoreUnavailable
         """
         self._prove_inference()
-        stamp = stamp_of(self._pipeline)
-        return Readiness(self._gallery.index.counts(), self._gallery.store.count_outdated(stamp))
+        outdated = self._gallery.store.count_outdated(stamp_of(self._pipeline))
+        if outdated:
+            log.warning(
+                "%d faces were enrolled with other networks; no search finds them", outdated
+            )
+        return Readiness(self._gallery.index.counts(), outdated)
 
     def _prove_inference(self) -> None:
         try:

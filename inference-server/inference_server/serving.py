@@ -1,7 +1,8 @@
 """gunicorn, configured here: threads for requests, processes for cores, JSON for every failure.
 
-The app is built in each worker after the fork. Nothing here imports it earlier: prometheus_client
-decides on its import whether numbers are shared between processes.
+The app is built in each worker after the fork, and nothing here imports it earlier: ONNX Runtime
+starts a thread on its import, without which a forked worker hangs or aborts when it stops, and
+prometheus_client decides on its import whether numbers are shared between processes.
 """
 
 from __future__ import annotations
@@ -34,18 +35,20 @@ SHARED_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - heartbeats belong where 
 
 
 class Server(BaseApplication):
+    """gunicorn's master, and what its workers load."""
+
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         super().__init__()
 
     def load_config(self) -> None:
-        for name, value in gunicorn_options(self._settings).items():
+        for name, value in gunicorn_options(self.settings).items():
             self.cfg.set(name, value)
 
     def load(self) -> Flask:  # type: ignore[override]  # the stub asks for more than WSGI does
         from inference_server.app import assemble
 
-        return assemble(self._settings)
+        return assemble(self.settings)
 
 
 class ProblemWorker(ThreadWorker):
@@ -58,10 +61,10 @@ class ProblemWorker(ThreadWorker):
             write_nonblock(client, _bare_problem("bad-request" if broken else "internal-error"))
 
 
-def serve(settings: Settings) -> None:
+def serve(server: Server) -> None:
     """Runs until SIGTERM or SIGINT; running requests are finished first."""
     os.environ[METRICS_DIR] = tempfile.mkdtemp(prefix="inference-metrics-")
-    Server(settings).run()
+    server.run()
 
 
 def gunicorn_options(settings: Settings) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Everything an operator can set, once: name, default, unit and help of each variable."""
+"""Everything an operator can set, once: name, default, unit and help of each variable.
+
+gunicorn's master reads this, so nothing here may import ONNX Runtime (see serving.py).
+"""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -7,14 +10,12 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from face_models.photo import PhotoLimits
-from face_models.pipeline import PipelineSettings
 from face_models.spec import WEIGHTS_DIR
 
 REQUIRED: Final = "(required)"
 SHIPPED: Final = "(shipped)"
 MIN_TOKEN_CHARS: Final = 16
 
-_DEMANDS: Final = PipelineSettings()
 _LIMITS: Final = PhotoLimits()
 
 
@@ -76,11 +77,9 @@ class Settings:
     max_photo_pixels: int = _setting(
         _LIMITS.max_pixels, "pixels", "largest width x height accepted", at_least=1
     )
-    min_face_px: float = _setting(
-        _DEMANDS.min_face_px, "pixels", "shorter side of a face's box, as decoded"
-    )
+    min_face_px: float = _setting(24.0, "pixels", "shorter side of a face's box, as decoded")
     min_quality: int = _setting(
-        _DEMANDS.min_quality, "0..100", "least quality of the face that is compared", at_most=100
+        10, "0..100", "least quality of the face that is compared", at_most=100
     )
     lead_max_expected_false_matches: float = _setting(
         0.1, "faces", "a candidate is a lead while chance explains at most so many"
@@ -115,14 +114,6 @@ class Settings:
         for f in fields(cls):
             default, unit, text = (str(f.metadata[key]) for key in ("default", "unit", "help"))
             yield SettingRow(f.name.upper(), default, unit, text)
-
-    @property
-    def pipeline(self) -> PipelineSettings:
-        return PipelineSettings(
-            limits=PhotoLimits(max_bytes=self.max_photo_bytes, max_pixels=self.max_photo_pixels),
-            min_face_px=self.min_face_px,
-            min_quality=self.min_quality,
-        )
 
 
 Value = str | int | float | Path

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import create_engine, make_url, text
 
+from inference_server.app import demands_of
 from inference_server.gallery.store import SqlStore
 from inference_server.settings import Settings
 from tests.inference_server.callers import TOKEN, client_of
@@ -66,4 +67,4 @@ def engine() -> PaintedEngine:
 @pytest.fixture
 def client(settings: Settings, engine: PaintedEngine, file_store: SqlStore) -> FlaskClient:
     """A caller of a server with painted networks and an empty gallery."""
-    return client_of(settings, painted_pipeline(engine, settings.pipeline), file_store)
+    return client_of(settings, painted_pipeline(engine, demands_of(settings)), file_store)

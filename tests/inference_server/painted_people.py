@@ -30,6 +30,7 @@ GREEN: Colour = (30, 200, 30)
 BLUE: Colour = (30, 30, 200)
 BACKGROUND: Colour = (0, 0, 0)
 FACE_PX = 112
+MOST_COLOURS = 16
 
 
 def paint(*faces: Colour, face_px: int = FACE_PX, margin_px: int = 40) -> bytes:
@@ -46,9 +47,14 @@ def paint(*faces: Colour, face_px: int = FACE_PX, margin_px: int = 40) -> bytes:
 
 
 class PaintedDetector:
+    """A picture of many colours was not painted here; it shows one face, all over."""
+
     def detect(self, rgb: Rgb) -> list[Detection]:
         codes = rgb.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
-        return [_detection(codes == code) for code in np.unique(codes) if code]
+        colours = [code for code in np.unique(codes) if code]
+        if len(colours) > MOST_COLOURS:
+            return [_detection(np.ones_like(codes, dtype=bool))]
+        return [_detection(codes == colour) for colour in colours]
 
 
 def _detection(mask: np.ndarray) -> Detection:

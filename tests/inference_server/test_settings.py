@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from face_models.pipeline import PipelineSettings
 from face_models.spec import WEIGHTS_DIR
+from inference_server.app import demands_of
 from inference_server.cli import main
 from inference_server.settings import Settings, SettingsError
 
@@ -36,9 +41,23 @@ def test_every_setting_is_read_from_the_variable_of_its_name():
     assert settings.database_url == given["DATABASE_URL"]
     assert (settings.port, settings.min_face_px) == (9001, 30.5)
     assert settings.weights_dir == Path("/srv/weights")
-    demands = settings.pipeline
+    demands = demands_of(settings)
     assert (demands.limits.max_bytes, demands.limits.max_pixels) == (1000, 2000)
     assert (demands.min_face_px, demands.min_quality) == (30.5, 33)
+
+
+def test_the_pipelines_own_demands_are_the_defaults():
+    assert demands_of(Settings.from_mapping({"INTERNAL_TOKEN": TOKEN})) == PipelineSettings()
+
+
+@pytest.mark.parametrize("module", ["onnxruntime", "prometheus_client"])
+def test_what_must_not_be_imported_before_the_fork_is_not(module: str):
+    code = (
+        "import sys, inference_server.cli, inference_server.serving;"
+        f"sys.exit({module!r} in sys.modules)"
+    )
+    paths = os.pathsep.join(sys.path)
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": paths}, check=True)
 
 
 @pytest.mark.parametrize(
