@@ -9,8 +9,9 @@ from typing import Literal, get_args
 
 from sqlalchemy import select
 
-from gateway_server.database import ApiKey, Database, now
+from gateway_server.database import Database
 from gateway_server.problems import Forbidden, Unauthorized
+from gateway_server.tables import ApiKey, now
 
 Role = Literal["mobile", "operator", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete
 
-from gateway_server.database import Database, Face
+from gateway_server.database import Database
 from gateway_server.failures import FailureLedger, Undone
-from gateway_server.inference_client import EnrolledFace, InferenceClient
+from gateway_server.inference_answers import EnrolledFace
+from gateway_server.inference_client import InferenceClient
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import FaceNotFound, InferenceUnavailable, PhotoRefused, Problem
+from gateway_server.tables import Face
 
 
 class Enrolment:

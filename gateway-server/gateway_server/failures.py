@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway_server.database import Database, Failure, FailureKind, now
+from gateway_server.database import Database
 from gateway_server.journal import current_request_id
 from gateway_server.paging import Page, read_page
 from gateway_server.problems import FailureNotFound, InferenceUnavailable
+from gateway_server.tables import Failure, FailureKind, now
 
 
 @dataclass(frozen=True)

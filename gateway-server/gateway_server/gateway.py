@@ -19,6 +19,7 @@ from gateway_server.photo_archive import PhotoArchive
 from gateway_server.photo_store import PhotoFolder
 from gateway_server.readiness import Readiness
 from gateway_server.retries import Retries
+from gateway_server.search_reader import SearchReader
 from gateway_server.search_service import SearchService
 from gateway_server.settings import Settings
 
@@ -30,6 +31,7 @@ class Gateway:
     keyring: Keyring
     intake: Intake
     searches: SearchService
+    search_reader: SearchReader
     persons: PersonService
     failures: FailureLedger
     retries: Retries
@@ -64,6 +66,7 @@ async def open_gateway(
             keyring=Keyring(database),
             intake=Intake(store, limits),
             searches=searches,
+            search_reader=SearchReader(database, archive, inference),
             persons=persons,
             failures=failures,
             retries=Retries(database, failures, searches, enrolment, persons),

@@ -1,6 +1,6 @@
 """The only place that talks to the inference tier; foreign errors end here.
 
-    an answer                       -> one of the frozen models below
+    an answer                       -> one of inference_answers.py
     its refusal of the photo        -> the PhotoRefused of the same slug
     anything else, or no answer     -> InferenceUnavailable with one of the reasons below
 
@@ -16,8 +16,9 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from gateway_server.inference_answers import Answer, EnrolledFace, Gallery, Match
 from gateway_server.journal import REQUEST_ID_HEADER, current_request_id
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import StoredPhoto
@@ -41,65 +42,7 @@ KEEPALIVE_EXPIRY_S = 1.0  # shorter than the server's, so that it is rarely the 
 _LOST = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
-class ModelUsed(_Answer):
-    name: str
-    sha256: str
-
-
-class GallerySize(_Answer):
-    persons: int
-    faces: int
-    version: int
-
-
-class ModelFile(_Answer):
-    sha256: str
-
-
-class Gallery(GallerySize):
-    models: Mapping[str, ModelFile]
-
-
-class FoundFace(_Answer):
-    index: int
-    box: list[float]
-    landmarks: list[list[float]]
-    quality: int
-    warnings: list[str]
-
-
-class FoundCandidate(_Answer):
-    rank: int
-    person_id: str
-    face_id: str
-    similarity: float
-    confidence: float
-    expected_false_matches: float
-
-
-class Match(_Answer):
-    model: ModelUsed
-    gallery: GallerySize
-    faces: list[FoundFace]
-    face: int
-    warnings: list[str] = []
-    verdict: str
-    candidates: list[FoundCandidate]
-    timings_ms: dict[str, float]
-
-
-class EnrolledFace(_Answer):
-    face_id: str
-    quality: int
-    warnings: list[str]
-    box: list[float]
-
-
-A = TypeVar("A", bound=_Answer)
+A = TypeVar("A", bound=Answer)
 
 
 def make_http(settings: Settings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:

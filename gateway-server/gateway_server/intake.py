@@ -8,11 +8,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from PIL import Image
 from starlette.requests import Request
 
+from gateway_server.image_header import SIGNATURE_BYTES, TYPES, read_size, sniff_type
 from gateway_server.multipart import MultipartReader, PartBegins, PartContinues, PartEnds
 from gateway_server.photo_store import PhotoName, PhotoStore, Spool
 from gateway_server.problems import (
@@ -25,16 +24,14 @@ from gateway_server.problems import (
     TooManyPhotos,
     TooManyPixels,
     UnknownField,
-    UnreadableImage,
     UnsupportedImageType,
     WrongPhotoField,
 )
 from gateway_server.texts import TextRule
 
-SIGNATURE_BYTES = 12
 FORM_OVERHEAD_BYTES = 64 * 1024
 MAX_JSON_BYTES = 64 * 1024
-_PILLOW_FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
+MAX_LENGTH_DIGITS = 18  # of a Content-Length that is worth reading to its end
 
 
 @dataclass(frozen=True)
@@ -120,13 +117,13 @@ class _ArrivingPhoto:
     def _judge_type(self) -> None:
         self._media_type = sniff_type(self._head)
         if len(self._head) >= SIGNATURE_BYTES and self._media_type is None:
-            raise UnsupportedImageType("A photo is a JPEG, PNG or WebP by its content")
+            raise UnsupportedImageType(f"By its content, a photo is one of {', '.join(TYPES)}")
 
     def finish(self) -> CheckedPhoto:
         if not self.spool.size_bytes:
             raise EmptyPhoto
         if self._media_type is None:
-            raise UnsupportedImageType("A photo is a JPEG, PNG or WebP by its content")
+            raise UnsupportedImageType(f"By its content, a photo is one of {', '.join(TYPES)}")
         sha256 = self.spool.finish()
         width, height = read_size(self.spool.path, self._media_type)
         if width * height > self._limits.max_pixels:
@@ -153,16 +150,16 @@ class _Arrival:
     def expect(self, content_length: str | None) -> None:
         """Refuse a body that says itself that it is too large, before any of it is read."""
         if content_length is not None and content_length.isdecimal():
-            self._count(int(content_length), arrived=False)
+            self._refuse_more_than_left(int(content_length[:MAX_LENGTH_DIGITS]))
 
-    def _count(self, size_bytes: int, *, arrived: bool) -> None:
+    def _refuse_more_than_left(self, size_bytes: int) -> None:
         if size_bytes > self._left_bytes:
             refusal = PhotoTooLarge if self._shape.max_photos == 1 else RequestTooLarge
             raise refusal(f"A photo may have {self._limits.max_bytes} bytes")
-        self._left_bytes -= size_bytes if arrived else 0
 
     async def take(self, reader: MultipartReader, piece: bytes) -> None:
-        self._count(len(piece), arrived=True)
+        self._refuse_more_than_left(len(piece))
+        self._left_bytes -= len(piece)
         for event in reader.feed(piece):
             match event:
                 case PartBegins(field=name, is_file=is_file):
@@ -219,25 +216,3 @@ async def read_limited(request: Request) -> bytes:
         if len(body) > MAX_JSON_BYTES:
             raise RequestTooLarge(f"A body without a photo may have {MAX_JSON_BYTES} bytes")
     return bytes(body)
-
-
-def sniff_type(head: bytes) -> str | None:
-    """The media type that a file's first 12 bytes show; None for a type that is not taken."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    return None
-
-
-def read_size(path: Path, media_type: str) -> tuple[int, int]:
-    """Width and height as the file's header states them; no pixel is decoded."""
-    try:
-        with Image.open(path, formats=[_PILLOW_FORMATS[media_type]]) as image:
-            return image.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise TooManyPixels(str(error)) from error
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UnreadableImage("The photo's header is damaged") from error

@@ -11,8 +11,8 @@ from typing import Generic, Self, TypeVar
 from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway_server.database import Failure, Person
 from gateway_server.problems import InvalidCursor
+from gateway_server.tables import Failure, Person
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200

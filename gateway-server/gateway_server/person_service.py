@@ -1,7 +1,7 @@
 """People: their rows here, their faces in the inference tier.
 
-Adding goes photo, rows here, inference tier; removing goes inference tier, rows here, photo. A crash
-between two steps leaves a face pending or a removal to be repeated, never a loss.
+Adding goes photo, rows here, inference tier; removing goes inference tier, rows here, photo. A
+crash between two steps leaves a face pending or a removal to be repeated, never a loss.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway_server.database import Database, Face, Person, new_id
+from gateway_server.database import Database
 from gateway_server.enrolment import Enrolment
 from gateway_server.failures import FailureLedger, Undone
 from gateway_server.inference_client import InferenceClient
@@ -27,6 +27,7 @@ from gateway_server.problems import (
     Problem,
 )
 from gateway_server.schemas import FaceOut, PersonEnrolled, PersonOut, PhotoOutcome
+from gateway_server.tables import Face, Person, new_id
 from gateway_server.texts import LINE, NOTES, OPTION, check_name, fold, parse_day
 
 DETAIL_RULES = {

@@ -12,10 +12,11 @@ from sqlalchemy import exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway_server.database import Database, Face, Photo, Search
+from gateway_server.database import Database
 from gateway_server.intake import CheckedPhoto
 from gateway_server.photo_store import PhotoName, PhotoStore
 from gateway_server.problems import PhotoStoreUnavailable
+from gateway_server.tables import Face, Photo, Search
 
 
 @dataclass(frozen=True)

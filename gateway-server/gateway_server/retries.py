@@ -1,11 +1,12 @@
 """Making good what a failed call has left undone, when an operator asks for it."""
 
-from gateway_server.database import Database, Failure
+from gateway_server.database import Database
 from gateway_server.enrolment import Enrolment
 from gateway_server.failures import FailureLedger, Undone
 from gateway_server.person_service import PersonService
 from gateway_server.problems import FailureResolved, NotFound, PhotoRefused
 from gateway_server.search_service import SearchService
+from gateway_server.tables import Failure
 
 
 class Retries:

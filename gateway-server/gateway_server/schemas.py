@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway_server.database import Face, Failure, Person, Search
 from gateway_server.problems import Outage, Problem
+from gateway_server.tables import Face, Failure, Person, Search
 
 Verdict = Literal["lead", "no_credible_lead"]
 Judgement = Literal["same", "different", "unsure"]

@@ -16,14 +16,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from gateway_server.app import create_app
 from gateway_server.auth import ROLES, Role
-from gateway_server.database import Database, Row
+from gateway_server.database import Database
 from gateway_server.gateway import Gateway
 from gateway_server.settings import Settings
+from gateway_server.tables import Row
 from tests.gateway_server.fake_inference import TOKEN, FakeInference
 from tests.gateway_server.photos import make_photo
 
 MAX_PHOTO_BYTES = 100_000
 MAX_PHOTO_PIXELS = 1_000_000
+ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 Environment = Mapping[str, str]
 
 
@@ -55,11 +57,17 @@ def postgres_database(postgres_url: str) -> Iterator[str]:
     asyncio.run(_execute(admin, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """Names a database in a folder that is not there yet; for tests to which the engine is one."""
+    return f"sqlite+aiosqlite:///{tmp_path}/data/gateway.db"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
     """Names an empty database of each engine."""
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/data/gateway.db"
+        return sqlite_url
     url: str = request.getfixturevalue("postgres_database")
     tables = ", ".join(table.name for table in Row.metadata.sorted_tables)
     asyncio.run(_execute(url, f"DROP TABLE IF EXISTS {tables} CASCADE"))

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from gateway_server.auth import ROLES, Keyring
-from gateway_server.database import ApiKey, Database
+from gateway_server.database import Database
 from gateway_server.problems import Unauthorized
-from tests.gateway_server.conftest import Running, search, slug_of
+from gateway_server.tables import ApiKey
+from tests.gateway_server.conftest import ONE_ENGINE, Running, search, slug_of
 from tests.gateway_server.photos import make_photo
 
 EVERYONE, OPERATORS, ANYBODY = set(ROLES), {"operator", "admin"}, set(ROLES) | {None}
@@ -48,6 +49,7 @@ async def test_the_table_names_every_documented_route(running: Running):
     assert documented == ROUTES.keys() - {"GET /docs", "GET /openapi.json"}
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize("route", ROUTES)
 async def test_a_route_lets_in_the_roles_that_it_is_for(running: Running, route: str):
     method, path = route.split()
@@ -131,6 +133,7 @@ async def test_every_wrong_key_is_refused_in_the_same_words(database: Database):
     assert said == {"The API key is not valid"}
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize("route", [one for one in ROUTES if one.startswith(("POST", "PATCH"))])
 async def test_a_body_is_not_read_for_a_caller_who_is_not_let_in(running: Running, route: str):
     read = []

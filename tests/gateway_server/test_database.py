@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import IntegrityError
 
-from gateway_server.database import ApiKey, Database, Failure, Person, Photo, Search, is_id, new_id
+from gateway_server.database import Database
 from gateway_server.paging import Cursor, read_page
 from gateway_server.problems import DatabaseUnavailable, InvalidCursor
+from gateway_server.tables import ApiKey, Failure, Person, Photo, Search, is_id, new_id
 from tests.gateway_server.conftest import run_gateway, search
 from tests.gateway_server.photos import make_photo
 

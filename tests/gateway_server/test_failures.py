@@ -1,6 +1,7 @@
 """A call without an answer leaves a row, loses nothing, and can be made good."""
 
 import hashlib
+import shutil
 
 import pytest
 
@@ -109,6 +110,42 @@ async def test_a_retry_that_meets_a_refusal_is_resolved_by_it(phone, operator, i
     assert (answer.status_code, answer.json()["outcome"]) == (200, "no-face")
     kept = (await phone.get(f"/v1/searches/{failed['search_id']}")).json()
     assert kept["problem"]["type"] == "urn:reunite:problem:no-face"
+
+
+async def test_a_retry_without_the_photo_store_leaves_the_failure_open(
+    phone, operator, inference, photo_dir
+):
+    inference.fail("match", internal_error)
+    failed = (await search(phone, make_photo(1))).json()
+    inference.recover()
+    shutil.rmtree(photo_dir)
+
+    answer = await operator.post(f"/v1/failures/{failed['failure_id']}/retry")
+
+    assert (answer.status_code, slug_of(answer)) == (503, "photo-store-unavailable")
+    assert len(await list_failures(operator, open=True)) == 1
+
+
+async def test_a_search_that_is_done_stays_done_whatever_a_second_retry_meets(
+    phone, operator, inference
+):
+    """Two operators retry at once: the second call fails while the first has succeeded."""
+    inference.fail("match", internal_error)
+    failed = (await search(phone, make_photo(1))).json()
+    inference.recover()
+    address = f"/v1/failures/{failed['failure_id']}/retry"
+
+    async def let_another_succeed(operation):
+        if operation == "match":
+            inference.before_answer = None
+            await operator.post(address)
+            inference.refuse(make_photo(1), "no-face")
+
+    inference.before_answer = let_another_succeed
+    await operator.post(address)
+
+    kept = (await phone.get(f"/v1/searches/{failed['search_id']}")).json()
+    assert kept["status"] == "done"
 
 
 async def test_what_is_resolved_is_not_retried(phone, operator, inference):

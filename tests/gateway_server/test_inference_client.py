@@ -25,8 +25,8 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
-def database_url(tmp_path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path}/gateway.db"
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from gateway_server.intake import read_size, sniff_type
+from gateway_server.image_header import read_size, sniff_type
 from gateway_server.problems import PhotoRefused
 from tests.gateway_server.conftest import MAX_PHOTO_BYTES, slug_of
 from tests.gateway_server.photos import make_photo
@@ -18,6 +18,11 @@ OPENING = (
     b"Content-Type: image/jpeg\r\n\r\n"
 )
 CLOSING = b"\r\n--edge--\r\n"
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 class Sender:

@@ -16,8 +16,8 @@ from tests.gateway_server.photos import make_photo
 
 
 @pytest.fixture
-def database_url(tmp_path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path}/gateway.db"
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 @pytest.fixture

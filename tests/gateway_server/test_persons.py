@@ -5,7 +5,7 @@ import hashlib
 import httpx
 import pytest
 
-from tests.gateway_server.conftest import search, slug_of
+from tests.gateway_server.conftest import ONE_ENGINE, search, slug_of
 from tests.gateway_server.fake_inference import internal_error
 from tests.gateway_server.photos import make_photo
 
@@ -134,6 +134,7 @@ async def test_an_odd_name_is_kept_as_it_is(enrol, operator, name):
     assert [(one["id"], one["name"]) for one in found] == [(person["id"], name)]
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize("filename", ODD_FILENAMES)
 async def test_a_filename_is_never_used(operator, photo_dir, filename):
     photo = make_photo(1)

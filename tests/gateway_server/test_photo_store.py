@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway_server.database import ApiKey, Database, Photo, Search
+from gateway_server.database import Database
 from gateway_server.intake import CheckedPhoto
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.photo_store import PhotoFolder, PhotoName
 from gateway_server.problems import PhotoStoreUnavailable
+from gateway_server.tables import ApiKey, Photo, Search
 from tests.gateway_server.photos import make_photo
 
 

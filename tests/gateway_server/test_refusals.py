@@ -5,7 +5,6 @@ import zipfile
 from collections import defaultdict
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,9 +21,8 @@ BOUNDARY = {"Content-Type": "multipart/form-data; boundary=edge"}
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    """What is refused at the door meets no database; one engine is enough."""
-    return f"sqlite+aiosqlite:///{tmp_path}/gateway.db"
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
@@ -59,9 +58,10 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A gateway in a process of its own; its inference tier is away."""
+    tmp_path = tmp_path_factory.mktemp("served")
     port = free_port()
     named = {
         "DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/gateway.db",
@@ -84,8 +84,13 @@ def served(tmp_path: Path) -> Iterator[Served]:
         journal.close()
 
 
+@pytest.fixture(scope="module")
+def key(served: Served) -> str:
+    return served.command("keys", "create", "--role", "mobile", "--name", "a phone")
+
+
 def test_a_key_made_by_the_command_opens_the_running_server(served: Served):
-    key = served.command("keys", "create", "--role", "mobile", "--name", "a phone")
+    key = served.command("keys", "create", "--role", "mobile", "--name", "another phone")
     headers = {"Authorization": f"Bearer {key}"}
 
     with httpx.Client(base_url=served.url, headers=headers, trust_env=False) as phone:
@@ -99,9 +104,8 @@ def test_a_key_made_by_the_command_opens_the_running_server(served: Served):
     assert photo.content == make_photo(1)
 
 
-def test_a_huge_upload_is_answered_without_being_waited_for(served: Served):
+def test_a_huge_upload_is_answered_without_being_waited_for(served: Served, key: str):
     """The answer comes while the body, of which there is only the announcement, has not."""
-    key = served.command("keys", "create", "--role", "mobile", "--name", "a phone")
     connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=START_LIMIT_S)
     connection.putrequest("POST", "/v1/searches")
     connection.putheader("Authorization", f"Bearer {key}")
@@ -116,9 +120,8 @@ def test_a_huge_upload_is_answered_without_being_waited_for(served: Served):
     connection.close()
 
 
-def test_a_phone_that_sends_too_much_still_reads_why(served: Served):
+def test_a_phone_that_sends_too_much_still_reads_why(served: Served, key: str):
     """All of a 20-fold body is pushed in without a length; the refusal is read after it."""
-    key = served.command("keys", "create", "--role", "mobile", "--name", "a phone")
     opening = (
         b'--edge\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n'
         + make_photo(1)

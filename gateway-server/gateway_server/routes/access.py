@@ -8,7 +8,6 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from gateway_server.auth import Caller, Role
-from gateway_server.database import is_id
 from gateway_server.gateway import Gateway
 from gateway_server.intake import read_limited
 from gateway_server.paging import DEFAULT_LIMIT, MAX_CURSOR_CHARACTERS, MAX_LIMIT
@@ -25,6 +24,7 @@ from gateway_server.problems import (
     SearchNotFound,
 )
 from gateway_server.schemas import ProblemOut
+from gateway_server.tables import is_id
 
 M = TypeVar("M", bound=BaseModel)
 _bearer = HTTPBearer(auto_error=False, description="`rk_<id>_<secret>`, as `keys create` shows it")

@@ -65,7 +65,8 @@ async def create_search(
         asked = _read_request(form.texts)
         search = await gateway.searches.accept(form.photos[0], asked, caller)
     response.headers["Location"] = f"/v1/searches/{search.id}"
-    return await gateway.searches.run(search)
+    await gateway.searches.run(search)
+    return await gateway.search_reader.get(search.id, caller)
 
 
 @router.get(
@@ -75,18 +76,18 @@ async def create_search(
     responses=refusals(404),
 )
 async def get_search(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> SearchOut:
-    return await gateway.searches.get(search_id, caller)
+    return await gateway.search_reader.get(search_id, caller)
 
 
 @router.get("/{search_id}/photo", response_class=Response, responses=refusals(404))
 async def get_photo(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
-    photo = await gateway.searches.photo(search_id, caller)
+    photo = await gateway.search_reader.photo(search_id, caller)
     return image_answer(photo.data, photo.media_type)
 
 
 @router.get("/{search_id}/heatmap", response_class=Response, responses=refusals(404, 409))
 async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
-    return image_answer(await gateway.searches.heatmap(search_id, caller), "image/png")
+    return image_answer(await gateway.search_reader.heatmap(search_id, caller), "image/png")
 
 
 @router.get(
@@ -97,7 +98,7 @@ async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGatewa
 async def get_candidate_heatmap(
     search_id: SearchId, person_id: str, caller: AnyCaller, gateway: TheGateway
 ) -> Response:
-    png = await gateway.searches.candidate_heatmap(search_id, person_id, caller)
+    png = await gateway.search_reader.candidate_heatmap(search_id, person_id, caller)
     return image_answer(png, "image/png")
 
 
@@ -118,7 +119,7 @@ async def judge_candidate(
     gateway: TheGateway,
 ) -> FeedbackOut:
     said = await read_json(request, FeedbackIn)
-    is_new = await gateway.searches.judge(search_id, said.person_id, said.verdict, caller)
+    is_new = await gateway.search_reader.judge(search_id, said.person_id, said.verdict, caller)
     response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
     return FeedbackOut(search_id=search_id, person_id=said.person_id, verdict=said.verdict)
 

@@ -1,0 +1,63 @@
+"""What the inference tier answers, as agreed; members that are not used here are left out."""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class ModelUsed(Answer):
+    name: str
+    sha256: str
+
+
+class GallerySize(Answer):
+    persons: int
+    faces: int
+    version: int
+
+
+class ModelFile(Answer):
+    sha256: str
+
+
+class Gallery(GallerySize):
+    models: Mapping[str, ModelFile]
+
+
+class FoundFace(Answer):
+    index: int
+    box: list[float]
+    landmarks: list[list[float]]
+    quality: int
+    warnings: list[str]
+
+
+class FoundCandidate(Answer):
+    rank: int
+    person_id: str
+    face_id: str
+    similarity: float
+    confidence: float
+    expected_false_matches: float
+
+
+class Match(Answer):
+    model: ModelUsed
+    gallery: GallerySize
+    faces: list[FoundFace]
+    face: int
+    warnings: list[str] = []
+    verdict: str
+    candidates: list[FoundCandidate]
+    timings_ms: dict[str, float]
+
+
+class EnrolledFace(Answer):
+    face_id: str
+    quality: int
+    warnings: list[str]
+    box: list[float]

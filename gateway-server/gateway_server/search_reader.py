@@ -1,0 +1,103 @@
+"""What a caller may see of a search, and say about it: a phone of its own, an operator of all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway_server.auth import Caller
+from gateway_server.database import Database
+from gateway_server.inference_client import InferenceClient
+from gateway_server.photo_archive import PhotoArchive, StoredPhoto
+from gateway_server.problems import (
+    CandidateNotInSearch,
+    FaceNotFound,
+    PersonNotFound,
+    SearchNotDone,
+    SearchNotFound,
+)
+from gateway_server.schemas import SearchOut
+from gateway_server.tables import Face, Feedback, Person, Search
+
+
+class SearchReader:
+    def __init__(
+        self, database: Database, archive: PhotoArchive, inference: InferenceClient
+    ) -> None:
+        self._database = database
+        self._archive = archive
+        self._inference = inference
+
+    async def get(self, search_id: str, caller: Caller) -> SearchOut:
+        """With today's names, not those of the day of the search."""
+        search = await self._find(search_id, caller)
+        found = search.answer["candidates"] if search.answer else []
+        async with self._database.read() as session:
+            names = await _read_names(session, [one["person_id"] for one in found])
+        return SearchOut.from_row(search, names)
+
+    async def photo(self, search_id: str, caller: Caller) -> StoredPhoto:
+        search = await self._find(search_id, caller)
+        return await self._archive.read(search.photo_sha256)
+
+    async def heatmap(self, search_id: str, caller: Caller) -> bytes:
+        """PNG: the face that was searched for under its heatmap."""
+        search = await self._find(search_id, caller)
+        face_index = _answer(search)["face"]
+        return await self._explain(search.photo_sha256, search.model, face_index)
+
+    async def candidate_heatmap(self, search_id: str, person_id: str, caller: Caller) -> bytes:
+        """PNG: the enrolled face that matched under its heatmap."""
+        search = await self._find(search_id, caller)
+        candidate = _candidate(search, person_id)
+        if candidate is None:
+            raise PersonNotFound("This person is not a candidate of this search")
+        async with self._database.read() as session:
+            face = await session.get(Face, candidate["face_id"])
+        if face is None:
+            raise FaceNotFound("The face that matched has been deleted since")
+        return await self._explain(face.photo_sha256, search.model, face.face_index)
+
+    async def judge(self, search_id: str, person_id: str, verdict: str, caller: Caller) -> bool:
+        """Keep the caller's verdict on a candidate; True if it is their first on this one."""
+        search = await self._find(search_id, caller)
+        if _candidate(search, person_id) is None:
+            raise CandidateNotInSearch
+        judged = {"search_id": search_id, "person_id": person_id, "key_id": caller.key_id}
+        async with self._database.write() as session:
+            await session.get(Search, search_id, with_for_update=True)  # one verdict at a time
+            earlier = await session.scalar(select(Feedback).filter_by(**judged))
+            if earlier is None:
+                session.add(Feedback(**judged, verdict=verdict))
+            else:
+                earlier.verdict = verdict
+        return earlier is None
+
+    async def _find(self, search_id: str, caller: Caller) -> Search:
+        """Another's search is not told from one that never was."""
+        async with self._database.read() as session:
+            search = await session.get(Search, search_id)
+        if search is None or not (caller.is_operator or search.key_id == caller.key_id):
+            raise SearchNotFound
+        return search
+
+    async def _explain(self, photo_sha256: str, model: str, face_index: int | None) -> bytes:
+        photo = await self._archive.read(photo_sha256)
+        return await self._inference.heatmap(photo, {"model": model, "face": face_index})
+
+
+async def _read_names(session: AsyncSession, person_ids: Sequence[str]) -> dict[str, str]:
+    rows = await session.execute(select(Person.id, Person.name).where(Person.id.in_(person_ids)))
+    return {row.id: row.name for row in rows}
+
+
+def _answer(search: Search) -> dict[str, Any]:
+    if search.status != "done" or search.answer is None:
+        raise SearchNotDone(f"The search is {search.status}")
+    return search.answer
+
+
+def _candidate(search: Search, person_id: str) -> dict[str, Any] | None:
+    found = (one for one in _answer(search)["candidates"] if one["person_id"] == person_id)
+    return next(found, None)
