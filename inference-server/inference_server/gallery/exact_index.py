@@ -88,7 +88,7 @@ class Snapshot:
 
     def after(self, changes: Changes) -> Snapshot:
         """Only the latest snapshot may be followed, and only once."""
-        if not changes.removed.isdisjoint(self.face_ids):
+        if changes.removed:
             return self._without(changes.removed).after(replace(changes, removed=frozenset()))
         return self._with(changes)
 
@@ -130,7 +130,7 @@ class Snapshot:
         )
 
     def _without(self, removed: frozenset[str]) -> Snapshot:
-        mask = np.array([face_id not in removed for face_id in self.face_ids])
+        mask = np.array([face_id not in removed for face_id in self.face_ids], dtype=np.bool_)
         person_ids = tuple(compress(self.person_ids, mask))
         numbers = {person_id: i for i, person_id in enumerate(dict.fromkeys(person_ids))}
         return Snapshot(
