@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
@@ -22,6 +23,7 @@ from mobile_client_mock.errors import ClientError
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_PEOPLE = ROOT / "tests" / "data" / "people"
 LEAST_RANK_1 = 0.95  # of the demo people; one's own photos may be as hard as they are
+T = TypeVar("T")
 GATEWAY_PORT, INFERENCE_PORT = 8000, 8001
 console = Console(highlight=False)
 
@@ -103,10 +105,10 @@ def _show_one(
         return
     console.print(f"\nOne of the searches, with {shown.photo}:", markup=False)
     console.print(show_search(shown.search))
-    ids = {subject: person_id for person_id, subject in enrolment.subjects.items()}
-    photos = {person_id: subject.enrolled[0] for person_id, subject in enrolment.subjects.items()}
     heatmap = phone.heatmap(shown.search.id)
-    drawn = picture.draw_search(shown.search, shown.photo, heatmap, photos, ids[shown.subject])
+    drawn = picture.draw_search(
+        shown.search, shown.photo, heatmap, enrolment.portraits, shown.person_id
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     drawn.save(target)
     console.print(f"\nThe same as a picture: {target}", markup=False, soft_wrap=True)
@@ -131,7 +133,9 @@ def _share(part: int, whole: int) -> str:
 def _up(asked: argparse.Namespace) -> int:
     plan = servers.Plan.on_free_ports(asked.data.resolve(), GATEWAY_PORT, INFERENCE_PORT)
     with suppress(KeyboardInterrupt), _house(plan) as house:
-        key = house.make_key("operator", f"make up, {datetime.now().astimezone():%Y-%m-%d %H:%M}")
+        key = servers.make_key(
+            plan, "operator", f"make up, {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+        )
         if asked.photos:
             _enrol(house, people.read_people(asked.photos))
         _print_doors(plan, key)
@@ -181,15 +185,15 @@ def _house(plan: servers.Plan) -> Iterator[servers.House]:
 
 @contextmanager
 def _phone(house: servers.House, role: str, owner: str) -> Iterator[Client]:
-    connection = Connection(house.plan.gateway_url, house.make_key(role, owner))
+    connection = Connection(house.plan.gateway_url, servers.make_key(house.plan, role, owner))
     with Client(connection) as phone:
         yield phone
 
 
 def _bar(doing: str) -> journey.Track:
-    def follow(subjects: Sequence[people.Subject]) -> Iterable[people.Subject]:
+    def follow(sequence: Sequence[T], /) -> Iterable[T]:
         quiet = not console.is_terminal
-        return track(subjects, f"  {doing}", console=console, transient=True, disable=quiet)
+        return track(sequence, f"  {doing}", console=console, transient=True, disable=quiet)
 
     return follow
 

@@ -1,8 +1,9 @@
 """The phone's part of the demo: a gallery is enrolled, and the held-out photos are searched."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from demo.people import Subject
 from mobile_client_mock.answers import Search
@@ -10,7 +11,13 @@ from mobile_client_mock.client import Client
 from mobile_client_mock.errors import Refused, UnusablePhoto
 from mobile_client_mock.photo import Upload, shrink
 
-Track = Callable[[Sequence[Subject]], Iterable[Subject]]  # a progress bar, for example
+T = TypeVar("T")
+
+
+class Track(Protocol):
+    """A progress bar, for example."""
+
+    def __call__(self, sequence: Sequence[T], /) -> Iterable[T]: ...
 
 
 @dataclass(frozen=True)
@@ -20,17 +27,25 @@ class Complaint:
 
 
 @dataclass(frozen=True)
-class Enrolment:
-    """Who is in the gallery now, by the id that the gateway gave, and what it would not take."""
+class Enrolled:
+    person_id: str  # the gateway's
+    subject: Subject
+    portrait: Path  # the first of their photos that was accepted
 
-    subjects: Mapping[str, Subject] = field(default_factory=dict)
-    faces: int = 0
-    complaints: tuple[Complaint, ...] = ()
+
+@dataclass(frozen=True)
+class Enrolment:
+    people: tuple[Enrolled, ...]
+    complaints: tuple[Complaint, ...]
+
+    @property
+    def portraits(self) -> Mapping[str, Path]:
+        return {one.person_id: one.portrait for one in self.people}
 
 
 @dataclass(frozen=True)
 class Probe:
-    subject: Subject
+    person_id: str  # of whom it shows
     photo: Path
     search: Search | None  # none where the photo was refused
     rank: int | None  # of the right person; none where they are not among the candidates
@@ -50,30 +65,15 @@ class HitRate:
 
 def enrol(client: Client, people: Sequence[Subject], track: Track = iter) -> Enrolment:
     """A photo that is refused is a complaint; a person without an accepted one is left out."""
-    subjects: dict[str, Subject] = {}
     complaints: list[Complaint] = []
-    faces = 0
-    for subject in track(people):
-        uploads, unusable = _take(subject.enrolled)
-        complaints += unusable
-        if not uploads:
-            continue
-        photos = list(uploads)
-        try:
-            person = client.enroll(subject.name, list(uploads.values()))
-        except Refused as problem:
-            complaints += [Complaint(photo, str(problem)) for photo in photos]
-            continue
-        subjects[person.id] = subject
-        faces += person.faces
-        complaints += [Complaint(photos[one.index], one.reason) for one in person.refused]
-    return Enrolment(subjects, faces, tuple(complaints))
+    enrolled = [_enrol_one(client, subject, complaints) for subject in track(people)]
+    return Enrolment(tuple(filter(None, enrolled)), tuple(complaints))
 
 
 def search(client: Client, enrolment: Enrolment, track: Track = iter) -> Sequence[Probe]:
     """One search for each enrolled person with a held-out photo."""
-    ids = {subject: person_id for person_id, subject in enrolment.subjects.items()}
-    return [_probe(client, subject, ids[subject]) for subject in track([s for s in ids if s.probe])]
+    held_out = [one for one in enrolment.people if one.subject.probe]
+    return [_probe(client, one) for one in track(held_out)]
 
 
 def count_hits(probes: Sequence[Probe]) -> HitRate:
@@ -82,23 +82,39 @@ def count_hits(probes: Sequence[Probe]) -> HitRate:
     return HitRate(len(probes), sum(rank == 1 for rank in ranks), sum(rank <= 5 for rank in ranks))
 
 
-def _take(photos: Sequence[Path]) -> tuple[dict[Path, Upload], list[Complaint]]:
+def _enrol_one(client: Client, subject: Subject, complaints: list[Complaint]) -> Enrolled | None:
+    uploads = _take(subject.enrolled, complaints)
+    photos = list(uploads)
+    if not photos:
+        return None
+    try:
+        person = client.enroll(subject.name, list(uploads.values()))
+    except Refused as problem:
+        complaints += [Complaint(photo, str(problem)) for photo in photos]
+        return None
+    refused = {photos[one.index]: one.reason for one in person.refused}
+    complaints += [Complaint(photo, reason) for photo, reason in refused.items()]
+    accepted = next(photo for photo in photos if photo not in refused)
+    return Enrolled(person.id, subject, accepted)
+
+
+def _take(photos: Sequence[Path], complaints: list[Complaint]) -> Mapping[Path, Upload]:
     uploads: dict[Path, Upload] = {}
-    complaints = []
     for photo in photos:
         try:
             uploads[photo] = shrink(photo)
         except UnusablePhoto as error:
             complaints.append(Complaint(photo, str(error)))
-    return uploads, complaints
+    return uploads
 
 
-def _probe(client: Client, subject: Subject, person_id: str) -> Probe:
-    if subject.probe is None:
-        raise ValueError(f"{subject.name} has no held-out photo")
+def _probe(client: Client, enrolled: Enrolled) -> Probe:
+    photo = enrolled.subject.probe
+    if photo is None:
+        raise ValueError(f"{enrolled.subject.name} has no held-out photo")
     try:
-        found = client.search(shrink(subject.probe))
+        found = client.search(shrink(photo))
     except (Refused, UnusablePhoto) as error:
-        return Probe(subject, subject.probe, None, None, str(error))
-    candidate = found.candidate(person_id)
-    return Probe(subject, subject.probe, found, candidate.rank if candidate else None)
+        return Probe(enrolled.person_id, photo, None, None, str(error))
+    candidate = found.candidate(enrolled.person_id)
+    return Probe(enrolled.person_id, photo, found, candidate.rank if candidate else None)

@@ -19,7 +19,8 @@ HOST = "127.0.0.1"
 READY_WITHIN_S = 60.0
 ASK_AGAIN_S = 0.1
 STOP_WITHIN_S = 15.0
-LOG_LINES = 15
+LOG_LINES = 30
+LOG_COLUMNS = 300  # a traceback in one JSON line is cut
 
 
 class ServerFailed(Exception):
@@ -129,7 +130,8 @@ class Server:
 
     def _tail(self) -> str:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-        return "".join(f"\n    {line}" for line in [f"the end of {self._log}:", *lines])
+        told = [f"the end of {self._log}:", *(line[:LOG_COLUMNS] for line in lines)]
+        return "".join(f"\n    {line}" for line in told)
 
 
 @dataclass(frozen=True)
@@ -139,21 +141,6 @@ class House:
     plan: Plan
     inference: Server
     gateway: Server
-
-    def make_key(self, role: str, name: str) -> str:
-        """A new key of the gateway's, by its own command."""
-        command = [_console_script("gateway-server"), "keys", "create"]
-        done = subprocess.run(
-            [*command, "--role", role, "--name", name],
-            env={**os.environ, **self.plan.gateway_environment()},
-            capture_output=True,
-            text=True,
-            timeout=READY_WITHIN_S,
-            check=False,
-        )
-        if done.returncode:
-            raise ServerFailed(f"gateway-server keys create: {done.stderr.strip()}")
-        return done.stdout.strip()
 
     def check(self) -> None:
         for server in (self.inference, self.gateway):
@@ -171,6 +158,21 @@ def running(plan: Plan) -> Iterator[House]:
         for server in (inference, gateway):
             server.wait_until_ready()
         yield House(plan, inference, gateway)
+
+
+def make_key(plan: Plan, role: str, owner: str) -> str:
+    """A new key of the gateway's, by its own command, which needs no server."""
+    done = subprocess.run(
+        [_console_script("gateway-server"), "keys", "create", "--role", role, "--name", owner],
+        env={**os.environ, **plan.gateway_environment()},
+        capture_output=True,
+        text=True,
+        timeout=READY_WITHIN_S,
+        check=False,
+    )
+    if done.returncode:
+        raise ServerFailed(f"gateway-server keys create: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def start_inference(plan: Plan) -> Server:
