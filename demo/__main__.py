@@ -35,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(asked.run(asked))
     except (people.NoPeople, servers.ServerFailed, ClientError) as error:
-        console.print(f"demo: {error}", style="red", markup=False, soft_wrap=True)
+        _say(f"demo: {error}", style="red")
         return 1
     except KeyboardInterrupt:
-        console.print("Stopped.")
+        _say("Stopped.")
         return 130
 
 
@@ -66,10 +66,10 @@ def _run(asked: argparse.Namespace) -> int:
             probes = _travel(house, subjects, asked.picture)
     hits = journey.count_hits(probes)
     _print_hits(hits, probes)
-    console.print(f"\nAll in {time.monotonic() - started_s:.1f} s; nothing is left running.")
+    _say(f"\nAll in {time.monotonic() - started_s:.1f} s; nothing is left running.")
     is_enough = bool(asked.photos) or hits.at_rank_1 >= LEAST_RANK_1
     if not is_enough:
-        console.print(f"Rank-1 is below the {LEAST_RANK_1:.0%} that the demo people must reach.")
+        _say(f"Rank-1 is below the {LEAST_RANK_1:.0%} that the demo people must reach.")
     return 0 if is_enough and hits.probes else 1
 
 
@@ -93,7 +93,7 @@ def _enrol(house: servers.House, subjects: Sequence[people.Subject]) -> journey.
     ):
         enrolment = journey.enrol(phone, subjects, _bar("enrolling"))
     for complaint in enrolment.complaints:
-        console.print(f"  refused: {complaint.photo}: {complaint.reason}", markup=False)
+        _say(f"  refused: {complaint.photo}: {complaint.reason}")
     return enrolment
 
 
@@ -103,7 +103,7 @@ def _show_one(
     shown = next((probe for probe in probes if probe.search), None)
     if shown is None or shown.search is None:
         return
-    console.print(f"\nOne of the searches, with {shown.photo}:", markup=False)
+    _say(f"\nOne of the searches, with {shown.photo}:")
     console.print(show_search(shown.search))
     heatmap = phone.heatmap(shown.search.id)
     drawn = picture.draw_search(
@@ -111,19 +111,16 @@ def _show_one(
     )
     target.parent.mkdir(parents=True, exist_ok=True)
     drawn.save(target)
-    console.print(f"\nThe same as a picture: {target}", markup=False, soft_wrap=True)
+    _say(f"\nThe same as a picture: {target}")
 
 
 def _print_hits(hits: journey.HitRate, probes: Sequence[journey.Probe]) -> None:
-    console.print(
-        f"Hit rate over {hits.probes} held-out photos: "
-        f"[bold]rank-1 {_share(hits.rank_1, hits.probes)}, "
-        f"rank-5 {_share(hits.rank_5, hits.probes)}[/bold]"
-    )
+    shares = f"rank-1 {_share(hits.rank_1, hits.probes)}, rank-5 {_share(hits.rank_5, hits.probes)}"
+    _say(f"Hit rate over {hits.probes} held-out photos: {shares}", style="bold")
     for probe in probes:
         if probe.rank != 1:
             became = probe.refusal or f"found at rank {probe.rank or 'above 5'}"
-            console.print(f"  {probe.photo}: {became}", markup=False)
+            _say(f"  {probe.photo}: {became}")
 
 
 def _share(part: int, whole: int) -> str:
@@ -163,7 +160,7 @@ def _print_doors(plan: servers.Plan, key: str) -> None:
         "",
         "Ctrl-C stops both.",
     ]
-    console.print("\n".join(lines), markup=False, soft_wrap=True)
+    _say("\n".join(lines))
 
 
 def _quoted(path: Path) -> str:
@@ -198,15 +195,20 @@ def _bar(doing: str) -> journey.Track:
     return follow
 
 
+def _say(text: str, style: str = "") -> None:
+    """As it is: a path is neither markup nor broken into lines."""
+    console.print(text, style=style, markup=False, soft_wrap=True)
+
+
 @contextmanager
 def _told(deed: str) -> Iterator[None]:
     """Says what is done, and then how long it took."""
     started_s = time.monotonic()
-    console.print(deed, markup=False)
+    _say(deed)
     try:
         yield
     finally:
-        console.print(f"  {time.monotonic() - started_s:.1f} s")
+        _say(f"  {time.monotonic() - started_s:.1f} s")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ def shrink(file: Path) -> Upload:
             # Phones do take 108-megapixel photos; twice the limit is still an error.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return Upload(_encode(_upright(data)))
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:  # its own words name a buffer in memory
+        raise UnusablePhoto(f"{file} is not a photo of a known kind") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnusablePhoto(f"{file} is not a photo that can be read: {error}") from error
 
 

@@ -54,7 +54,7 @@ def test_photos_of_ones_own_that_are_refused_are_listed_and_not_fatal(tmp_path: 
     Image.new("RGB", (300, 300), "teal").save(tmp_path / "Bo" / "0.png")
     done = demo("run", "--photos", tmp_path, "--picture", tmp_path / "demo.png")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(r"refused: \S*/Ada/0\.jpg: .* not a photo", done.stdout)
+    assert re.search(r"refused: \S*/Ada/0\.jpg: .* is not a photo", done.stdout)
     assert re.search(r"refused: \S*/Bo/0\.png: .*no face", done.stdout, re.IGNORECASE)
     assert "over 2 held-out photos" in done.stdout
 
