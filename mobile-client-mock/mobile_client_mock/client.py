@@ -140,8 +140,9 @@ class Client:
             try:
                 return self._send_once(method, address, **content)
             except Unreachable as error:
-                if attempt >= self._patience.attempts:
-                    raise Unreachable(f"{error}, {attempt} times", error.problem) from error
+                if error.is_recorded or attempt >= self._patience.attempts:
+                    tried = f"tried {attempt} times" if attempt > 1 else "tried once"
+                    raise Unreachable(f"{error} ({tried})", error.problem) from error
                 self._sleep(self._delay_s(attempt, error.retry_after_s))
                 attempt += 1
 

@@ -57,3 +57,8 @@ class Unreachable(ClientError):
         super().__init__(message)
         self.problem = problem
         self.retry_after_s = retry_after_s
+
+    @property
+    def is_recorded(self) -> bool:
+        """The gateway keeps the person and will do the rest later; again would be twice."""
+        return self.problem is not None and "person_id" in self.problem.members

@@ -64,14 +64,17 @@ def ok(document: Mapping[str, Any], status: int = 200, **headers: str) -> Reply:
     return Reply(status, json.dumps(document).encode(), headers=_dashed(headers))
 
 
-def problem(status: int, slug: str, detail: str = "", **headers: str) -> Reply:
+def problem(
+    status: int, slug: str, detail: str = "", *, person_id: str | None = None, **headers: str
+) -> Reply:
     members = {
         "type": f"urn:reunite:problem:{slug}",
         "title": slug,
         "status": status,
         "detail": detail,
     }
-    return Reply(status, json.dumps(members).encode(), PROBLEM, _dashed(headers))
+    facts = {"person_id": person_id} if person_id else {}
+    return Reply(status, json.dumps(members | facts).encode(), PROBLEM, _dashed(headers))
 
 
 def _dashed(headers: Mapping[str, str]) -> dict[str, str]:

@@ -50,7 +50,7 @@ def test_after_not_now_the_phone_waits_as_asked_and_tries_again(
 
 def test_backoff_doubles_and_ends(gateway: FakeGateway, client: Client, slept: list[float]) -> None:
     gateway.answers(problem(503, "not-ready", "Two stores are away"))
-    with pytest.raises(Unreachable, match="Two stores are away, 3 times") as caught:
+    with pytest.raises(Unreachable, match="Two stores are away .tried 3 times") as caught:
         client.search(PHOTO)
     assert slept == [0.5, 1.0]
     assert caught.value.problem
@@ -95,7 +95,7 @@ def test_nobody_at_the_address_is_unreachable(connect: Connect) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))  # and never listens
         url = f"http://127.0.0.1:{reserved.getsockname()[1]}"
-        with connect(url) as client, pytest.raises(Unreachable, match=f"{url}/.*3 times"):
+        with connect(url) as client, pytest.raises(Unreachable, match=f"{url}/.*tried 3 times"):
             client.search(PHOTO)
 
 
@@ -195,6 +195,15 @@ def test_enrolment_tells_what_became_of_each_photo(gateway: FakeGateway, client:
     assert [name for name, *_ in gateway.seen[0].parts] == ["name", *["photos[]"] * 3]
     assert (person.id, person.faces, person.pending) == ("p-ada", 1, 1)
     assert [(one.index, one.reason) for one in person.refused] == [(1, "No face was found")]
+
+
+def test_a_person_that_the_gateway_has_recorded_is_not_registered_again(
+    gateway: FakeGateway, client: Client
+) -> None:
+    gateway.answers(problem(503, "inference-unavailable", person_id="p-ada"), ok(PERSON, 201))
+    with pytest.raises(Unreachable, match="tried once"):
+        client.enroll("Ada Example", [PHOTO])
+    assert len(gateway.seen) == 1
 
 
 def test_a_verdict_is_sent_as_json(gateway: FakeGateway, client: Client) -> None:
