@@ -117,13 +117,13 @@ class _ArrivingPhoto:
     def _judge_type(self) -> None:
         self._media_type = sniff_type(self._head)
         if len(self._head) >= SIGNATURE_BYTES and self._media_type is None:
-            raise UnsupportedImageType(f"By its content, a photo is one of {', '.join(TYPES)}")
+            raise UnsupportedImageType(f"By its content, it is none of {', '.join(TYPES)}")
 
     def finish(self) -> CheckedPhoto:
         if not self.spool.size_bytes:
             raise EmptyPhoto
         if self._media_type is None:
-            raise UnsupportedImageType(f"By its content, a photo is one of {', '.join(TYPES)}")
+            raise UnsupportedImageType(f"By its content, it is none of {', '.join(TYPES)}")
         sha256 = self.spool.finish()
         width, height = read_size(self.spool.path, self._media_type)
         if width * height > self._limits.max_pixels:

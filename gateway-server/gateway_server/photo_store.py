@@ -15,7 +15,7 @@ from gateway_server.problems import PhotoStoreUnavailable
 _PRIVATE = 0o700
 P = ParamSpec("P")
 R = TypeVar("R")
-EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
+EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/heic": "heic"}
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ async def _read_form(request: Request) -> tuple[str, dict[str, str]]:
         options = {name: value for name, value in form.items() if isinstance(value, str)}
         photo = form["photo"]
         assert isinstance(photo, UploadFile)
-        assert photo.content_type in {"image/jpeg", "image/png", "image/webp"}
+        assert photo.content_type in {"image/jpeg", "image/png", "image/webp", "image/heic"}
         return hashlib.sha256(await photo.read()).hexdigest(), options
 
 

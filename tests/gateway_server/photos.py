@@ -3,15 +3,22 @@
 import io
 import struct
 import zlib
+from typing import Any
 
+import pillow_heif
 from PIL import Image
 
 
-def make_photo(seed: int = 0, *, kind: str = "JPEG", size: tuple[int, int] = (64, 48)) -> bytes:
-    """`seed` decides the colour, and so the content."""
+def make_photo(
+    seed: int = 0, *, kind: str = "JPEG", size: tuple[int, int] = (64, 48), **how: Any
+) -> bytes:
+    """`seed` decides the colour, and so the content; `how` goes to the encoder."""
     colour = (seed * 37 % 256, seed * 59 % 256, 128)
-    data = io.BytesIO()
-    Image.new("RGB", size, colour).save(data, kind, comment=b"")
+    data, picture = io.BytesIO(), Image.new("RGB", size, colour)
+    if kind == "HEIC":
+        pillow_heif.from_pillow(picture).save(data, quality=50)
+    else:
+        picture.save(data, kind, **how)
     return data.getvalue() + b"\0" * seed
 
 
@@ -27,3 +34,10 @@ def make_png_that_claims(width: int, height: int) -> bytes:
 def _chunk(name: bytes, data: bytes) -> bytes:
     checksum = zlib.crc32(name + data)
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+
+
+def make_webp_that_claims(width: int, height: int) -> bytes:
+    """An extended WebP whose canvas is said to be `width` x `height`."""
+    sides = b"".join((side - 1).to_bytes(3, "little") for side in (width, height))
+    extended = b"VP8X" + struct.pack("<II", 10, 0) + sides
+    return b"RIFF" + struct.pack("<I", len(extended) + 4) + b"WEBP" + extended

@@ -2,12 +2,13 @@
 
 import random
 import struct
+import sys
 import zlib
 
 import pytest
 
 from gateway_server.image_header import read_size, sniff_type
-from gateway_server.problems import PhotoRefused
+from gateway_server.problems import PhotoRefused, UnsupportedImageType
 from tests.gateway_server.conftest import MAX_PHOTO_BYTES, slug_of
 from tests.gateway_server.photos import make_photo
 
@@ -122,7 +123,7 @@ async def test_a_photo_of_exactly_the_limit_is_taken(phone):
     assert answer.status_code == 201
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIC"])
 async def test_a_photo_is_what_its_content_says_whatever_its_name(phone, kind):
     photo = make_photo(1, kind=kind)
 
@@ -132,16 +133,41 @@ async def test_a_photo_is_what_its_content_says_whatever_its_name(phone, kind):
     assert read.headers["content-type"] == f"image/{kind.lower()}"
 
 
-@pytest.mark.parametrize(("width", "height"), [(640, 480), (3, 2)])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_the_size_is_read_from_the_header(tmp_path, kind, width, height):
+@pytest.mark.parametrize("size", [(640, 480), (3, 2)])
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("JPEG", {}),
+        ("PNG", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"exif": b"Exif\0\0MM"}),
+    ],
+)
+def test_the_size_is_read_from_the_header(tmp_path, kind, how, size):
     path = tmp_path / "photo"
-    path.write_bytes(make_photo(1, kind=kind, size=(width, height)))
+    path.write_bytes(make_photo(1, kind=kind, size=size, **how))
 
-    assert read_size(path, f"image/{kind.lower()}") == (width, height)
+    assert read_size(path, f"image/{kind.lower()}") == size
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_size_of_a_heic_is_read_from_the_header(tmp_path):
+    path = tmp_path / "photo"
+    path.write_bytes(make_photo(1, kind="HEIC", size=(640, 480)))
+
+    assert read_size(path, "image/heic") == (640, 480)
+
+
+def test_a_heic_is_refused_by_an_installation_without_its_reader(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    path = tmp_path / "photo"
+    path.write_bytes(make_photo(1, kind="HEIC"))
+
+    with pytest.raises(UnsupportedImageType, match="no HEIC"):
+        read_size(path, "image/heic")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIC"])
 def test_a_header_with_any_byte_wrong_is_read_or_refused(tmp_path, kind):
     """Fuzzing with a fixed seed: nothing but a size or a refusal may come out."""
     chance = random.Random(20)
@@ -180,6 +206,10 @@ def test_a_png_of_compressed_text_without_end_is_refused(tmp_path):
         (b"RIFF\x10\0\0\0WEBPVP8 ", "image/webp"),
         (b"RIFF\x10\0\0\0WAVEfmt ", None),
         (b"\x89PNG\n\n\x1a\n", None),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image/heic"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "image/heic"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", None),
+        (b"\0\0\0\x18ftypavif\0\0\0\0mif1heic", None),
         (b"\xff\xd8", None),
         (b"", None),
     ],

@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway_server.conftest import MAX_PHOTO_BYTES, Running, slug_of
 from tests.gateway_server.fake_inference import FakeInference
-from tests.gateway_server.photos import make_photo, make_png_that_claims
+from tests.gateway_server.photos import make_photo, make_png_that_claims, make_webp_that_claims
 
 JPEG = make_photo(1)
 NO_FACE, TINY_FACE, BLURRED, CUT_SHORT = (make_photo(seed) for seed in (20, 21, 22, 23))
@@ -119,6 +119,7 @@ BAD = [
     Bad("a WebP of its signature", *UNREADABLE, request=photo(b"RIFF\0\0\0\0WEBPVP8 ")),
     Bad("a PNG of no pixels", *UNREADABLE, request=photo(make_png_that_claims(0, 9))),
     Bad("a PNG of a few pixels too many", *PIXELS, request=photo(make_png_that_claims(1001, 1000))),
+    Bad("a WebP bomb", *PIXELS, request=photo(make_webp_that_claims(16_383, 16_383))),
     Bad("a PNG bomb", *PIXELS, request=photo(make_png_that_claims(50_000, 50_000))),
     Bad("a photo of too many bytes", *BYTES, request=photo(JPEG + b"\0" * MAX_PHOTO_BYTES)),
     Bad("a body said to be huge", *BYTES, request=raw(b"", **{"Content-Length": str(10**12)})),

@@ -14,7 +14,7 @@ MODELS = ("heatmap", "base")
 PHOTO: dict[str, Any] = {
     "type": "string",
     "contentMediaType": "application/octet-stream",
-    "description": "JPEG, PNG or WebP, by its content",
+    "description": "JPEG, PNG, WebP or HEIC, by its content",
 }
 TOP_K = {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": DEFAULT_TOP_K}
 MODEL = {"type": "string", "enum": list(MODELS), "default": MODELS[0]}
