@@ -51,7 +51,8 @@ class Database:
         Changes of existing tables will need migrations (Alembic); there are none yet.
         """
         if self._url.get_backend_name() == "sqlite" and self._url.database:
-            Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
+            with _outage_translated():
+                Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
         async with self.write() as session:
             connection = await session.connection()
             if connection.dialect.name == "postgresql":

@@ -103,7 +103,7 @@ async def test_a_database_that_is_away_is_an_outage(url):
     database = Database(url)
 
     with pytest.raises(DatabaseUnavailable) as outage:
-        await database.ping()
+        await database.prepare()
 
     assert outage.value.status == 503
     assert "127.0.0.1" not in outage.value.detail
