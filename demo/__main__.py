@@ -144,7 +144,7 @@ def _up(asked: argparse.Namespace) -> int:
 
 def _print_doors(plan: servers.Plan, key: str) -> None:
     url, example = plan.gateway_url, DEMO_PEOPLE / "demo-ada"
-    curl = '  curl -H "Authorization: Bearer $KEY"'
+    curl = '  curl -H "Authorization: Bearer $REUNITE_KEY"'
     lines = [
         "",
         f"gateway            {url}   (its documentation: {url}/docs)",
@@ -154,9 +154,9 @@ def _print_doors(plan: servers.Plan, key: str) -> None:
         "",
         "Register somebody, then search with another photo of them:",
         "",
-        f"  export KEY={key}",
-        f'{curl} -F name="Demo Ada" -F photos=@{_quoted(example / "1.webp")} {url}/v1/persons',
-        f"{curl} -F photo=@{_quoted(example / '4.webp')} {url}/v1/searches",
+        f"  export REUNITE_URL={url} REUNITE_KEY={key}",
+        f'{curl} -F name="Demo Ada" -F photos=@{_quoted(example / "1.webp")} $REUNITE_URL/v1/persons',
+        f"{curl} -F photo=@{_quoted(example / '4.webp')} $REUNITE_URL/v1/searches",
         "",
         "Ctrl-C stops both.",
     ]
@@ -182,7 +182,7 @@ def _house(plan: servers.Plan) -> Iterator[servers.House]:
 
 @contextmanager
 def _phone(house: servers.House, role: str, owner: str) -> Iterator[Client]:
-    connection = Connection(house.plan.gateway_url, servers.make_key(house.plan, role, owner))
+    connection = Connection(house.plan.gateway_url, house.make_key(role, owner))
     with Client(connection) as phone:
         yield phone
 

@@ -142,6 +142,9 @@ class House:
     inference: Server
     gateway: Server
 
+    def make_key(self, role: str, owner: str) -> str:
+        return make_key(self.plan, role, owner)
+
     def check(self) -> None:
         for server in (self.inference, self.gateway):
             server.check()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from demo.people import Subject, read_people
-from demo.servers import House, Plan, make_key, running
+from demo.servers import House, Plan, running
 from mobile_client_mock.client import Client, Connection, Patience
 from tests.house.tree import ROOT
 
@@ -30,6 +30,6 @@ def house(plan: Plan) -> Iterator[House]:
 
 @pytest.fixture
 def operator(house: House) -> Iterator[Client]:
-    key = make_key(house.plan, "operator", "test")
+    key = house.make_key("operator", "test")
     with Client(Connection(house.plan.gateway_url, key, AT_ONCE)) as client:
         yield client

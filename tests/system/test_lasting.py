@@ -38,7 +38,7 @@ class Ledger:
 
 @pytest.fixture
 def ledger(house: House) -> Ledger:
-    return Ledger(house.plan.gateway_url, make_key(house.plan, "operator", "test"))
+    return Ledger(house.plan.gateway_url, house.make_key("operator", "test"))
 
 
 def test_a_restart_of_both_servers_loses_nothing(plan: Plan, people: Sequence[Subject]) -> None:
