@@ -143,7 +143,8 @@ def _up(asked: argparse.Namespace) -> int:
 
 
 def _print_doors(plan: servers.Plan, key: str) -> None:
-    url, example = plan.gateway_url, DEMO_PEOPLE / "demo-ada"
+    url = plan.gateway_url
+    enrolled, probe = (_quoted(DEMO_PEOPLE / "demo-ada" / name) for name in ("1.webp", "4.webp"))
     curl = '  curl -H "Authorization: Bearer $REUNITE_KEY"'
     lines = [
         "",
@@ -155,8 +156,8 @@ def _print_doors(plan: servers.Plan, key: str) -> None:
         "Register somebody, then search with another photo of them:",
         "",
         f"  export REUNITE_URL={url} REUNITE_KEY={key}",
-        f'{curl} -F name="Demo Ada" -F photos=@{_quoted(example / "1.webp")} $REUNITE_URL/v1/persons',
-        f"{curl} -F photo=@{_quoted(example / '4.webp')} $REUNITE_URL/v1/searches",
+        f'{curl} -F name="Demo Ada" -F photos=@{enrolled} $REUNITE_URL/v1/persons',
+        f"{curl} -F photo=@{probe} $REUNITE_URL/v1/searches",
         "",
         "Ctrl-C stops both.",
     ]
