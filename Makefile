@@ -13,8 +13,8 @@ MODEL ?= heatmap
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: .venv/.serving ## a photo travels from the phone to the gallery and back (PHOTOS=dir: your own people)
-	@tools/timed "Demo" $(RUN) -m demo run $(if $(PHOTOS),--photos "$(PHOTOS)")
+demo: .venv/.serving ## a photo travels from the phone to the gallery and back (PHOTOS=dir: your own people; ARGS=...)
+	@tools/timed "Demo" $(RUN) -m demo run $(if $(PHOTOS),--photos "$(PHOTOS)") $(ARGS)
 
 up: .venv/.serving ## both servers, kept running; prints their addresses and an operator key
 	@tools/timed "Servers" $(RUN) -m demo up $(if $(PHOTOS),--photos "$(PHOTOS)")
@@ -39,7 +39,7 @@ evaluate: given-PAIRS given-IMAGES .venv/.developing ## 1:1 accuracy: PAIRS=pair
 		--model $(MODEL) --json runs/evaluation-$(MODEL).json
 
 docs: .venv/.serving ## write the README's tables anew from the code
-	@tools/timed "Documents" $(RUN) tools/documents.py
+	@tools/timed "Documents" $(RUN) -m tools.documents
 
 clean: ## remove the environment and caches; data/ and runs/ stay
 	@rm -rf .venv .ruff_cache .mypy_cache .pytest_cache .coverage htmlcov

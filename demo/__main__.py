@@ -15,7 +15,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from demo import journey, people, picture, servers
+from demo import journey, people, picture, report, servers
 from mobile_client_mock.client import Client, Connection
 from mobile_client_mock.display import show_search
 from mobile_client_mock.errors import ClientError
@@ -48,6 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="enrol, search, show, stop")
     run.add_argument("--photos", type=Path, metavar="DIR", help="one sub-folder for each person")
     run.add_argument("--people", type=int, metavar="N", help="only the first N of them")
+    run.add_argument(
+        "--least", type=int, default=1, metavar="N", help="people with N photos or more"
+    )
+    run.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     run.add_argument("--picture", type=Path, default=ROOT / "runs" / "demo.png", metavar="PNG")
     run.set_defaults(run=_run)
     up = commands.add_parser("up", help="start both servers and keep them running")
@@ -59,13 +63,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(asked: argparse.Namespace) -> int:
     started_s = time.monotonic()
-    subjects = people.read_people(asked.photos or DEMO_PEOPLE, asked.people)
+    subjects = people.read_people(asked.photos or DEMO_PEOPLE, asked.people, asked.least)
     with tempfile.TemporaryDirectory(prefix="reunite-demo-") as folder:
         plan = servers.Plan.on_free_ports(Path(folder))
         with _house(plan) as house:
-            probes = _travel(house, subjects, asked.picture)
-    hits = journey.count_hits(probes)
+            enrolment, probes = _travel(house, subjects, asked.picture)
+    hits = journey.count_hits(probes, enrolment.left_out)
     _print_hits(hits, probes)
+    if asked.json:
+        report.write(asked.json, enrolment, probes, hits)
     _say(f"\nAll in {time.monotonic() - started_s:.1f} s; nothing is left running.")
     is_enough = bool(asked.photos) or hits.at_rank_1 >= LEAST_RANK_1
     if not is_enough:
@@ -75,14 +81,14 @@ def _run(asked: argparse.Namespace) -> int:
 
 def _travel(
     house: servers.House, subjects: Sequence[people.Subject], target: Path
-) -> Sequence[journey.Probe]:
+) -> tuple[journey.Enrolment, Sequence[journey.Probe]]:
     """The operator enrols, the phone searches, one search is shown."""
     enrolment = _enrol(house, subjects)
     with _phone(house, "mobile", "the demo's phone") as phone:
         with _told("The phone searches with the held-out photos"):
             probes = journey.search(phone, enrolment, _bar("searching"))
         _show_one(phone, enrolment, probes, target)
-    return probes
+    return enrolment, probes
 
 
 def _enrol(house: servers.House, subjects: Sequence[people.Subject]) -> journey.Enrolment:

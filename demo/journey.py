@@ -31,12 +31,18 @@ class Enrolled:
     person_id: str  # the gateway's
     subject: Subject
     portrait: Path  # the first of their photos that was accepted
+    faces: int  # how many were
 
 
 @dataclass(frozen=True)
 class Enrolment:
     people: tuple[Enrolled, ...]
     complaints: tuple[Complaint, ...]
+    left_out: tuple[Subject, ...] = ()  # none of their photos was accepted
+
+    @property
+    def faces(self) -> int:
+        return sum(one.faces for one in self.people)
 
     @property
     def portraits(self) -> Mapping[str, Path]:
@@ -62,12 +68,20 @@ class HitRate:
     def at_rank_1(self) -> float:
         return self.rank_1 / self.probes if self.probes else 0.0
 
+    @property
+    def at_rank_5(self) -> float:
+        return self.rank_5 / self.probes if self.probes else 0.0
+
 
 def enrol(client: Client, people: Sequence[Subject], track: Track = iter) -> Enrolment:
     """A photo that is refused is a complaint; a person without an accepted one is left out."""
     complaints: list[Complaint] = []
-    enrolled = [_enrol_one(client, subject, complaints) for subject in track(people)]
-    return Enrolment(tuple(filter(None, enrolled)), tuple(complaints))
+    tried = [(subject, _enrol_one(client, subject, complaints)) for subject in track(people)]
+    return Enrolment(
+        people=tuple(enrolled for _, enrolled in tried if enrolled),
+        complaints=tuple(complaints),
+        left_out=tuple(subject for subject, enrolled in tried if not enrolled),
+    )
 
 
 def search(client: Client, enrolment: Enrolment, track: Track = iter) -> Sequence[Probe]:
@@ -76,10 +90,11 @@ def search(client: Client, enrolment: Enrolment, track: Track = iter) -> Sequenc
     return [_probe(client, one) for one in track(held_out)]
 
 
-def count_hits(probes: Sequence[Probe]) -> HitRate:
-    """A refused probe is a miss."""
+def count_hits(probes: Sequence[Probe], left_out: Sequence[Subject] = ()) -> HitRate:
+    """A refused probe is a miss; so is the held-out photo of somebody who was not enrolled."""
     ranks = [probe.rank for probe in probes if probe.rank is not None]
-    return HitRate(len(probes), sum(rank == 1 for rank in ranks), sum(rank <= 5 for rank in ranks))
+    count = len(probes) + sum(subject.probe is not None for subject in left_out)
+    return HitRate(count, sum(rank == 1 for rank in ranks), sum(rank <= 5 for rank in ranks))
 
 
 def _enrol_one(client: Client, subject: Subject, complaints: list[Complaint]) -> Enrolled | None:
@@ -95,7 +110,7 @@ def _enrol_one(client: Client, subject: Subject, complaints: list[Complaint]) ->
     refused = {photos[one.index]: one.reason for one in person.refused}
     complaints += [Complaint(photo, reason) for photo, reason in refused.items()]
     accepted = next(photo for photo in photos if photo not in refused)
-    return Enrolled(person.id, subject, accepted)
+    return Enrolled(person.id, subject, accepted, len(photos) - len(refused))
 
 
 def _take(photos: Sequence[Path], complaints: list[Complaint]) -> Mapping[Path, Upload]:

@@ -20,14 +20,14 @@ class Subject:
     probe: Path | None  # the photo held out to search with; none where there is but one
 
 
-def read_people(folder: Path, most: int | None = None) -> Sequence[Subject]:
+def read_people(folder: Path, most: int | None = None, least_photos: int = 1) -> Sequence[Subject]:
     """In the order of their names; each one's last photo is held out. Raises NoPeople."""
     if not folder.is_dir():
         raise NoPeople(f"{folder} is not a folder")
     people = [
         _subject(entry, photos)
         for entry in sorted(folder.iterdir(), key=_in_order)
-        if entry.is_dir() and (photos := _photos(entry))
+        if entry.is_dir() and len(photos := _photos(entry)) >= least_photos
     ]
     if not people:
         raise NoPeople(f"{folder} has no sub-folder with photos ({', '.join(sorted(SUFFIXES))})")

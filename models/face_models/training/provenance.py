@@ -31,13 +31,20 @@ class Provenance:
 def provenance(data: str, seed: int | None = None) -> Provenance:
     """Of the process that is running now."""
     return Provenance(
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=shlex.join([*_program(Path(sys.argv[0])), *sys.argv[1:]]),
         commit=current_commit(),
         data=data,
         seed=seed,
         date=datetime.now(UTC).date().isoformat(),
         machine=machine(),
     )
+
+
+def _program(started: Path) -> list[str]:
+    """`python -m package` is told by the package, a console script by its name."""
+    if started.name == "__main__.py":
+        return ["python", "-m", started.parent.name]
+    return [started.name]
 
 
 def machine() -> str:
