@@ -1,8 +1,13 @@
 """What the inference tier answers, as agreed; members that are not used here are left out."""
 
 from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+ModelName = Literal["heatmap", "base"]
+Verdict = Literal["lead", "no_credible_lead"]
+Quality = Annotated[int, Field(ge=0, le=100)]
 
 
 class Answer(BaseModel):
@@ -10,7 +15,7 @@ class Answer(BaseModel):
 
 
 class ModelUsed(Answer):
-    name: str
+    name: ModelName
     sha256: str
 
 
@@ -32,7 +37,7 @@ class FoundFace(Answer):
     index: int
     box: list[float]
     landmarks: list[list[float]]
-    quality: int
+    quality: Quality
     warnings: list[str]
 
 
@@ -51,13 +56,13 @@ class Match(Answer):
     faces: list[FoundFace]
     face: int
     warnings: list[str] = []
-    verdict: str
+    verdict: Verdict
     candidates: list[FoundCandidate]
     timings_ms: dict[str, float]
 
 
 class EnrolledFace(Answer):
     face_id: str
-    quality: int
+    quality: Quality
     warnings: list[str]
     box: list[float]

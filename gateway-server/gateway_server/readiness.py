@@ -1,5 +1,6 @@
 """Whether the gateway can work now: database, photo store, and a real inference."""
 
+import asyncio
 from collections.abc import Awaitable
 
 from gateway_server.database import Database
@@ -20,7 +21,7 @@ class Readiness:
         """`ok` for each part; NotReady with all of them when one is not."""
         checks = {
             "database": await _outcome(self._database.ping()),
-            "photos": await _outcome(self._write_photo()),
+            "photos": await _outcome(asyncio.to_thread(self._write_photo)),
             "inference": await _outcome(self._inference.check_ready()),
         }
         away = ", ".join(name for name, outcome in checks.items() if outcome != OK)
@@ -28,7 +29,7 @@ class Readiness:
             raise NotReady(f"Not ready: {away}", checks=checks)
         return checks
 
-    async def _write_photo(self) -> None:
+    def _write_photo(self) -> None:
         spool = self._store.spool()
         try:
             spool.write(b"a photo could arrive")

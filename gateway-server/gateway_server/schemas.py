@@ -4,11 +4,12 @@ from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
+from gateway_server.inference_answers import ModelName, Quality, Verdict
 from gateway_server.problems import Outage, Problem
 from gateway_server.tables import Face, Failure, Person, Search
 
-Verdict = Literal["lead", "no_credible_lead"]
 Judgement = Literal["same", "different", "unsure"]
 Status = Literal["queued", "running", "done", "failed"]
 
@@ -42,7 +43,7 @@ class ProblemSummary(Shape):
 
 
 class ModelOut(Shape):
-    name: Literal["heatmap", "base"]
+    name: ModelName
     sha256: str
 
 
@@ -57,7 +58,7 @@ class FaceFound(Shape):
     landmarks: list[list[float]] = Field(
         description="the person's right eye, left eye, nose, right and left mouth corner"
     )
-    quality: int = Field(ge=0, le=100)
+    quality: Quality
     warnings: list[str]
 
 
@@ -73,8 +74,45 @@ class CandidateOut(Shape):
     )
 
 
+SEARCH_EXAMPLE: JsonDict = {
+    "id": "0d9b1b1c-5f9e-4c53-9a39-6a4b1d7f2c11",
+    "status": "done",
+    "cached": False,
+    "request_id": "4f1c2a3b5d6e7f8091a2b3c4d5e6f708",
+    "created_at": "2026-01-15T09:30:00.000000Z",
+    "model": {"name": "heatmap", "sha256": "5f70bf18a086007016e948b04aed3b82103a36be…"},
+    "gallery": {"persons": 1680, "faces": 4021},
+    "faces": [
+        {
+            "index": 0,
+            "box": [412.0, 230.5, 310.2, 388.0],
+            "landmarks": [[486, 380], [634, 378], [560, 470], [500, 548], [622, 546]],
+            "quality": 78,
+            "warnings": [],
+        }
+    ],
+    "face": 0,
+    "warnings": [],
+    "verdict": "lead",
+    "candidates": [
+        {
+            "rank": 1,
+            "person_id": "9f2d7a52-3a0e-4c67-8b1e-5d3f0c6f1a20",
+            "name": "Ada",
+            "face_id": "c1e0b7de-7d0e-4d25-b7f5-3f8f0c0d9a51",
+            "similarity": 0.71,
+            "confidence": 0.998,
+            "expected_false_matches": 0.004,
+        }
+    ],
+    "timings_ms": {"decode": 9.1, "detect": 11.8, "embed": 24.0, "search": 0.4, "total": 61.7},
+}
+
+
 class SearchOut(Shape):
     """Members that a search does not have yet are absent."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SEARCH_EXAMPLE]})
 
     id: str
     status: Status

@@ -197,10 +197,14 @@ async def test_the_photos_refusal_is_told_from_an_outage():
             await inference.match(PHOTO, {})
 
 
-async def test_figures_that_are_no_numbers_are_not_as_agreed():
+@pytest.mark.parametrize(
+    ("quality", "x"), [("70", "NaN"), ("101", "1"), ("-1", "1"), ("70.5", "1")]
+)
+async def test_figures_out_of_range_are_not_as_agreed(quality, x):
     """JSON written by Python may hold NaN, which no database and no client takes."""
     transport = Unsteady(0, httpx.ConnectError)
-    answer = b'{"face_id":"f","quality":70,"warnings":[],"box":[NaN,1,2,3]}'
+    answer = b'{"face_id":"f","quality":%s,"warnings":[],"box":[%s,1,2,3]}'
+    answer %= quality.encode(), x.encode()
     transport.fake.fail("enrol", lambda request: starlette_json(answer))
 
     async with inference_client("http://inference", transport) as inference:

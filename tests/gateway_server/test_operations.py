@@ -5,6 +5,7 @@ import shutil
 import httpx
 import pytest
 
+from gateway_server.schemas import SEARCH_EXAMPLE, SearchOut
 from tests.gateway_server.conftest import run_gateway, search, slug_of
 from tests.gateway_server.fake_inference import FakeInference, internal_error
 from tests.gateway_server.photos import make_photo
@@ -120,7 +121,16 @@ async def test_every_operation_documents_its_problems(running):
             assert documented >= {"401", "403", "422", "503"}, path
 
 
-async def test_the_documented_examples_have_the_shape_of_the_answers(running, phone, enrol):
+async def test_the_documented_example_is_a_search(phone, enrol):
+    await enrol("Ada", make_photo(1))
+    found = (await search(phone, make_photo(1))).json()
+
+    SearchOut.model_validate(SEARCH_EXAMPLE)
+    assert SEARCH_EXAMPLE.keys() == found.keys()
+    assert SEARCH_EXAMPLE["candidates"][0].keys() == found["candidates"][0].keys()
+
+
+async def test_the_documented_schemas_have_the_members_of_the_answers(running, phone, enrol):
     await enrol("Ada", make_photo(1))
     found = (await search(phone, make_photo(1))).json()
 
