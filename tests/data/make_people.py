@@ -1,8 +1,8 @@
 """Make the demo people: faces that look like faces and are nobody.
 
 Every picture of a demo person is the landmark-aligned mean of one photo each of four real people,
-a different photo of each for every picture. README.md beside this file has the set that was used
-and what was measured.
+a different photo of each for every picture, mixed with the mean of the person's four. README.md
+beside this file has the set that was used and what was measured.
 
     python tests/data/make_people.py --train DIR --teacher FILE.onnx [--out tests/data/people]
 
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from making.composites import compose
+from making.composites import compose, settle
 from making.contributors import PICTURES, Oddness, find_contributors, group_alike
 from making.faces import Faces, Floats, Teacher, read_faces
 from making.portraits import DemoPerson, portray, select
@@ -36,7 +36,10 @@ def main() -> None:
     ordinary = rng.choice(len(faces.identity), ORDINARY_PHOTOS, replace=False)
     oddness = Oddness([faces.photo(int(row)) for row in ordinary])
     contributors = list(find_contributors(faces, oddness))
-    composites = [compose(group, faces, teacher, rng) for group in group_alike(contributors, rng)]
+    composites = [
+        settle(compose(group, faces, teacher, rng), teacher)
+        for group in group_alike(contributors, rng)
+    ]
     portraits = [
         portray(composite, teacher, np.random.default_rng((SEED, number)))
         for number, composite in enumerate(composites)

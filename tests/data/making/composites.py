@@ -12,6 +12,7 @@ from making.faces import CROP_PX, Faces, Floats, Rgb, Teacher
 
 ATTEMPTS = 6  # ways to pair the contributors' photos, of which the most self-consistent is kept
 MOST_ALIKE = 0.5  # teacher cosine that no composite may reach with any photo of the training set
+OWN_SHARE = 0.5  # of each picture, beside what it has in common with the other three
 FURTHEST_WARP_PX = 6
 
 
@@ -49,6 +50,15 @@ def compose(
         return composite.closest(faces.teacher) < MOST_ALIKE, composite.agreement
 
     return max((attempt() for _ in range(ATTEMPTS)), key=worth)
+
+
+def settle(composite: Composite, teacher: Teacher) -> Composite:
+    """Half of every picture is what it was, half the mean of all: a face that stays itself."""
+    centre = average(composite.crops)
+    shapes = [warp_towards(crop.astype(np.float32), grey_of(centre)) for crop in composite.crops]
+    mixed = [OWN_SHARE * shape + (1 - OWN_SHARE) * centre for shape in shapes]
+    crops = tuple(np.clip(crop, 0, 255).astype(np.uint8) for crop in mixed)
+    return Composite(composite.contributors, crops, teacher.embed(crops))
 
 
 def average(photos: Sequence[Rgb]) -> Rgb:
