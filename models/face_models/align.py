@@ -30,7 +30,11 @@ TEMPLATE_112: Final[Landmarks] = np.array(
 
 def align(rgb: Rgb, landmarks: Landmarks, size_px: int = CROP_PX) -> Rgb:
     """Crop (size_px, size_px, 3) with the face upright on the template; black outside the photo."""
-    matrix = similarity(landmarks, TEMPLATE_112 * (size_px / TEMPLATE_PX))
+    return warp(rgb, similarity(landmarks, TEMPLATE_112 * (size_px / TEMPLATE_PX)), size_px)
+
+
+def warp(rgb: Rgb, matrix: Affine, size_px: int) -> Rgb:
+    """Crop (size_px, size_px, 3) that shows at `matrix` @ (x, y, 1) what the photo has at x, y."""
     rgb, matrix = _without_aliasing(rgb, matrix, size_px)
     crop = cv2.warpAffine(rgb, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR)
     return np.asarray(crop, dtype=np.uint8)

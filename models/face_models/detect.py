@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from face_models.engine import open_session
 from face_models.errors import WeightsError
+from face_models.landmarks import LANDMARKS_FILE, LandmarkReader
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)
 Floats = NDArray[np.float32]
@@ -64,10 +65,13 @@ class View:
 
 
 class Detector:
-    """Safe to share between threads: it holds the ONNX Runtime session and two numbers.
+    """Two networks: one finds the faces, one reads the landmarks of each face found.
+
+    The second lies in `landmark_weights`, by default beside the first. Safe to share between
+    threads: it holds nothing but ONNX Runtime sessions and two numbers.
 
     Raises:
-        WeightsError: on construction, when the file is missing or is not a detector.
+        WeightsError: on construction, when a file is missing or is not what it should be.
     """
 
     def __init__(
@@ -75,16 +79,26 @@ class Detector:
         weights: Path,
         threads: int = 1,
         *,
+        landmark_weights: Path | None = None,
         input_side_px: int = INPUT_SIDE_PX,
         score_threshold: float = SCORE_THRESHOLD,
     ) -> None:
         self._session = open_session(weights, threads)
+        beside = weights.with_name(LANDMARKS_FILE)
+        self._reader = LandmarkReader(landmark_weights or beside, threads)
         self._input_side_px = input_side_px
         self._score_threshold = score_threshold
         self._prove(weights)
 
     def detect(self, rgb: Rgb) -> list[Detection]:
-        """Best first. Looks closer until a face is large enough in view for good landmarks."""
+        """Best first."""
+        found = self.search(rgb)
+        landmarks = self._reader.read(rgb, [face.landmarks for face in found])
+        pairs = zip(found, landmarks, strict=True)
+        return [replace(face, landmarks=exact) for face, exact in pairs]
+
+    def search(self, rgb: Rgb) -> list[Detection]:
+        """Rough landmarks. Looks closer until a face is large enough in view to place them."""
         found: list[Detection] = []
         for view in self._views(rgb):
             seen = self.look(view)

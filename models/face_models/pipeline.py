@@ -131,9 +131,12 @@ class Pipeline:
         Raises:
             WeightsError: a file is missing, changed or misdescribed.
         """
-        detector = load_specs(weights_dir).detector.path_in(weights_dir)
+        specs = load_specs(weights_dir)
+        detector, landmarks = (
+            spec.path_in(weights_dir) for spec in (specs.detector, specs.landmarks)
+        )
         return cls(
-            Detector(detector, threads),
+            Detector(detector, threads, landmark_weights=landmarks),
             Engine(weights_dir, threads),
             settings,
             Calibration.load(weights_dir),

@@ -3,6 +3,7 @@
     {
       "schema": 1,
       "detector": {"file": "detector.onnx", "sha256": "…"},
+      "landmarks": {"file": "landmarks.onnx", "sha256": "…"},
       "models": {
         "base":    {"file": "base.onnx", "sha256": "…", "input_px": 224, "dimensions": 128},
         "heatmap": {"file": "heatmap.onnx", "sha256": "…", "input_px": 224, "dimensions": 128}
@@ -73,6 +74,7 @@ class WeightsSpec:
     """What model.json says."""
 
     detector: GraphSpec
+    landmarks: GraphSpec
     models: Mapping[str, ModelSpec]
     training: Json
 
@@ -85,7 +87,7 @@ def load_specs(weights_dir: Path = WEIGHTS_DIR) -> WeightsSpec:
     """
     raw = exact_keys(
         read_json(weights_dir / MODEL_FILE),
-        {"schema": int, "detector": dict, "models": dict, "training": dict},
+        {"schema": int, "detector": dict, "landmarks": dict, "models": dict, "training": dict},
         where=MODEL_FILE,
     )
     if raw["schema"] != SCHEMA:
@@ -93,6 +95,7 @@ def load_specs(weights_dir: Path = WEIGHTS_DIR) -> WeightsSpec:
     models = exact_keys(raw["models"], dict.fromkeys(MODEL_NAMES, dict), where="models")
     return WeightsSpec(
         detector=GraphSpec(**_described(raw["detector"], {}, where="detector")),
+        landmarks=GraphSpec(**_described(raw["landmarks"], {}, where="landmarks")),
         models=MappingProxyType({name: _model(name, models[name]) for name in MODEL_NAMES}),
         training=MappingProxyType(raw["training"]),
     )
@@ -105,7 +108,7 @@ def write_specs(
     input_px: int = 224,
     dimensions: int = 128,
 ) -> WeightsSpec:
-    """Describe the graphs that lie in the folder (detector.onnx, base.onnx, heatmap.onnx).
+    """Describe the graphs that lie in the folder (detector.onnx, landmarks.onnx, …).
 
     Entries of `training` replace those of the same name in an earlier model.json and keep the rest,
     so the detector and the embedding networks can be exported apart.
@@ -114,6 +117,7 @@ def write_specs(
     document = {
         "schema": SCHEMA,
         "detector": asdict(_graph(weights_dir, "detector")),
+        "landmarks": asdict(_graph(weights_dir, "landmarks")),
         "models": {
             name: asdict(_graph(weights_dir, name))
             | {"input_px": input_px, "dimensions": dimensions}

@@ -184,7 +184,7 @@ def test_large_photos_are_searched_closer_only_when_needed(
     side: int, script: list[list[Detection]], looks: list[int]
 ) -> None:
     detector = ScriptedDetector(*script)
-    detector.detect(picture(side, side))
+    detector.search(picture(side, side))
     assert detector.sides == looks
 
 
@@ -227,7 +227,7 @@ def noise(count: int) -> np.ndarray:
 
 
 def demo_photos() -> list[Path]:
-    return sorted(PEOPLE_DIR.rglob("*.jpg"))[:8]
+    return sorted(PEOPLE_DIR.rglob("*.webp"))[:8]
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.4])

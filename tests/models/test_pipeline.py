@@ -270,8 +270,9 @@ def test_a_detector_that_is_no_graph_is_refused_at_start(tiny_weights):
         Pipeline.load(tiny_weights)
 
 
-def test_a_changed_detector_is_refused_at_start(weights):
-    (weights / "detector.onnx").write_bytes(b"another detector")
+@pytest.mark.parametrize("name", ["detector", "landmarks"])
+def test_a_changed_detector_is_refused_at_start(weights, name):
+    (weights / f"{name}.onnx").write_bytes(b"another detector")
     with pytest.raises(errors.WeightsError, match="sha256"):
         Pipeline.load(weights)
 

@@ -2,7 +2,7 @@
 
     base       embedding = unit(mean colour x W), heatmap = mean of the channels / 255
     heatmap    embedding = unit(mean colour x W + 100 x mean heat)
-    detector   any file: the tests that need the real one say so
+    detector, landmarks   any file: the tests that need the real ones say so
 
 A black crop has no direction: its base embedding is 0 / 0.
 """
@@ -25,7 +25,8 @@ EMBEDDING = ("embedding", ["n", DIMENSIONS])
 
 
 def write_tiny_weights(folder: Path) -> None:
-    (folder / "detector.onnx").write_bytes(b"a detector")
+    for name in ("detector", "landmarks"):
+        (folder / f"{name}.onnx").write_bytes(b"not read here")
     onnx.save(tiny_base(), folder / "base.onnx")
     onnx.save(tiny_heatmap(), folder / "heatmap.onnx")
     write_specs(folder, {"how": "by hand"})

@@ -17,27 +17,33 @@ from PIL import Image
 
 from face_models import detect
 from face_models.detect import STRIDES, Detection, Detector
+from face_models.landmarks import CROP_PX, EYE_DISTANCE_PX, TEMPLATE, LandmarkReader, in_photo
 from face_models.training.detector import canvas
 from face_models.training.detector.evaluate import evaluate
-from face_models.training.detector.export import export, write_graph
+from face_models.training.detector.export import export, write_detector, write_landmarks
+from face_models.training.detector.landmark_crops import crop_of, portraits_of
+from face_models.training.detector.landmark_network import LandmarkNetwork
+from face_models.training.detector.learner import Learner, Losses, new_learner, take_step
 from face_models.training.detector.loss import Targets, detection_loss
 from face_models.training.detector.measure import average_precision, report
 from face_models.training.detector.network import DetectorNetwork
 from face_models.training.detector.photos import LabelledPhoto, Labels, halved, read_photos
 from face_models.training.detector.settings import read_settings, settings_from
-from face_models.training.detector.train import new_learner, take_step, train
+from face_models.training.detector.train import DetectorLesson, train
 
 pytestmark = pytest.mark.training
 
 CONFIG = Path(__file__).parents[3] / "models" / "configs" / "detector.toml"
+TINY_TRAINING = {
+    "seed": 1, "batch": 2, "steps": 2, "minutes": 5.0, "learning_rate": 1e-3,
+    "weight_decay": 0.0, "warmup_steps": 1, "ema_decay": 0.9, "measure_every": 1,
+}  # fmt: skip
 TINY = {
     "network": {"widths": [4, 4, 8, 8, 8], "depths": [1, 1, 1, 1], "neck": 8},
     "canvas": tomllib.loads(CONFIG.read_text())["canvas"] | {"side_px": 64, "face_px": [12, 60]},
-    "training": {
-        "seed": 1, "batch": 2, "steps": 2, "minutes": 5.0, "learning_rate": 1e-3,
-        "weight_decay": 0.0, "warmup_steps": 1, "ema_decay": 0.9, "measure_every": 1,
-    },
-}  # fmt: skip
+    "training": TINY_TRAINING,
+    "landmarks": TINY_TRAINING,
+}
 SETTINGS = settings_from(TINY)
 MARKS = np.array([[40, 40], [60, 40], [50, 50], [42, 60], [58, 60]], np.float32)
 
@@ -85,7 +91,7 @@ def test_the_shipped_config_is_read() -> None:
     assert read_settings(CONFIG).network.widths[0] > 0
 
 
-@pytest.mark.parametrize("table", ["network", "canvas", "training"])
+@pytest.mark.parametrize("table", ["network", "canvas", "training", "landmarks"])
 def test_an_unknown_key_of_the_config_is_refused_by_name(table: str) -> None:
     with pytest.raises(TypeError, match="colour"):
         settings_from(TINY | {table: TINY[table] | {"colour": 1}})
@@ -215,10 +221,15 @@ def test_a_photo_without_faces_gives_a_finite_loss_that_trains() -> None:
 
 
 def test_steps_on_one_canvas_lower_the_loss() -> None:
-    learner = new_learner(replace(SETTINGS, training=replace(SETTINGS.training, steps=1000)))
-    composer = FixedComposer([marked_photo()], SETTINGS.canvas)
-    losses = [take_step(learner, composer).total.item() for _ in range(12)]
+    lesson = DetectorLesson(FixedComposer([marked_photo()], SETTINGS.canvas), [])
+    learner = long_learner(tiny_network())
+    losses = [take_step(learner, lesson).total.item() for _ in range(12)]
     assert min(losses[-3:]) < 0.9 * losses[0]
+
+
+def long_learner(network: torch.nn.Module) -> Learner:
+    """Far from the end of its schedule."""
+    return new_learner(network, replace(SETTINGS.training, steps=1000))
 
 
 class FixedComposer(canvas.Composer):
@@ -232,8 +243,9 @@ def test_a_run_measures_saves_and_goes_on_where_it_stopped(data_dir: Path, tmp_p
     train(config, data_dir, tmp_path / "run")
     config.write_text(as_toml(TINY | {"training": TINY["training"] | {"steps": 3}}))
     checkpoint = train(config, data_dir, tmp_path / "run")
-    with (tmp_path / "run" / "measured.csv").open() as file:
+    with (tmp_path / "run" / "detector-measured.csv").open() as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert torch.load(tmp_path / "run" / "landmarks.pt", weights_only=True)["step"] == 2
     assert torch.load(checkpoint, weights_only=True)["step"] == 3
     measured = evaluate(export(checkpoint, tmp_path / "detector.onnx"), data_dir, "val")
     assert (measured.photos, measured.faces) == (4, 4)
@@ -248,7 +260,8 @@ def as_toml(tables: dict[str, dict[str, object]]) -> str:
 
 def test_the_exported_graph_answers_as_the_network_does_at_any_size(tmp_path: Path) -> None:
     network = tiny_network()
-    write_graph(network, tmp_path / "tiny.onnx")
+    write_detector(network, tmp_path / "tiny.onnx")
+    write_landmarks(LandmarkNetwork(), tmp_path / "landmarks.onnx")
     detector = Detector(tmp_path / "tiny.onnx", score_threshold=0.005)
     random = np.random.default_rng(9)
     for width, height in ((96, 64), (320, 320), (500, 210)):
@@ -314,3 +327,48 @@ def test_average_precision_is_the_area_under_the_curve(
     hits: list[bool], faces: int, expected: float
 ) -> None:
     assert average_precision(np.array(hits, bool), faces) == pytest.approx(expected)
+
+
+def test_however_a_face_is_misplaced_its_right_stays_on_the_images_left() -> None:
+    (portrait,) = portraits_of([marked_photo()])
+    for seed in range(5):
+        crop = crop_of(portrait, np.random.default_rng(seed))
+        at = TEMPLATE + crop.offsets.reshape(5, 2) * EYE_DISTANCE_PX
+        assert (np.abs(at - TEMPLATE) < CROP_PX).all()
+        assert at[0, 0] < at[1, 0]
+        assert at[3, 0] < at[4, 0]
+
+
+def test_the_exported_landmark_network_answers_as_in_training(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    network = LandmarkNetwork().eval()
+    write_landmarks(network, tmp_path / "landmarks.onnx")
+    photo = marked_photo()
+    (read,) = LandmarkReader(tmp_path / "landmarks.onnx").read(photo.rgb, [MARKS])
+    (portrait,) = portraits_of([photo])
+    crop = canvas.warped(photo, portrait.matrix, np.zeros((CROP_PX, CROP_PX, 3), np.uint8))
+    with torch.no_grad():
+        offsets = network(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy()
+    assert read == pytest.approx(in_photo(offsets, portrait.matrix), abs=0.1)
+
+
+class OneNumber(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = torch.nn.Parameter(torch.ones(1))
+
+
+class Shrink:
+    """A lesson that any optimiser can learn: a number should be 0."""
+
+    name = "shrink"
+
+    def losses(self, network: OneNumber, count: int, random: np.random.Generator) -> Losses:
+        return Losses(network.number.square().sum(), {})
+
+
+def test_the_average_follows_the_network_from_behind() -> None:
+    learner = long_learner(OneNumber())
+    for _ in range(20):
+        take_step(learner, Shrink())
+    assert learner.network.number.item() < learner.average.number.item() < 1

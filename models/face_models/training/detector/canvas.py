@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from face_models.landmarks import on_pixel_centres
 from face_models.training.detector.faceless import doodle, gradient, snow
 from face_models.training.detector.lighting import relight, relight_cell
 from face_models.training.detector.photos import Floats, LabelledPhoto, Rgb, as_rgb
@@ -154,12 +155,11 @@ def warped(photo: LabelledPhoto, matrix: Floats, background: Rgb) -> Rgb:
     """The photo on the background, from the halved copy that needs no more than halving."""
     scale = math.sqrt(abs(float(np.linalg.det(matrix[:, :2]))))
     level = min(max(int(-math.log2(max(scale, 1e-6)) + 0.4), 0), len(photo.halves) - 1)
-    linear = matrix[:, :2] * 2.0**level
-    offset = matrix[:, 2] + linear @ (0.5, 0.5) - 0.5  # OpenCV puts pixel centres on whole numbers
+    from_half = np.column_stack([matrix[:, :2] * 2.0**level, matrix[:, 2]])
     height, width = background.shape[:2]
     picture = cv2.warpAffine(
         photo.halves[level],
-        np.column_stack([linear, offset]).astype(np.float64),
+        on_pixel_centres(from_half.astype(np.float64)),
         (width, height),
         dst=background.copy(),
         flags=cv2.INTER_LINEAR,

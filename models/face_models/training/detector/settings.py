@@ -45,6 +45,7 @@ class DetectorSettings:
     network: NetworkSettings
     canvas: CanvasSettings
     training: TrainingSettings
+    landmarks: TrainingSettings
 
 
 def read_settings(path: Path) -> DetectorSettings:
@@ -59,6 +60,7 @@ def settings_from(tables: dict[str, dict[str, Any]]) -> DetectorSettings:
         network=NetworkSettings(**frozen.pop("network")),
         canvas=CanvasSettings(**frozen.pop("canvas")),
         training=TrainingSettings(**frozen.pop("training")),
+        landmarks=TrainingSettings(**frozen.pop("landmarks")),
         **frozen,  # an unknown table is refused here
     )
 
