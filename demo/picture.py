@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mobile_client_mock.answers import Candidate, Search
+from mobile_client_mock.display import show_expectation
 
 TILE_PX = 224
 GAP_PX = 16
@@ -35,7 +36,7 @@ def _candidate(candidate: Candidate, photo: Path | None, right: str) -> Image.Im
     lines = [
         f"{candidate.rank}. {candidate.name or '(deleted since)'}",
         f"similarity {candidate.similarity:.3f}, confidence {candidate.confidence:.1%}",
-        f"false matches expected: {candidate.expected_false_matches:.2g}",
+        f"false matches expected: {show_expectation(candidate)}",
     ]
     blank = Image.new("RGB", (TILE_PX, TILE_PX), FAINT)
     colour = RIGHT if candidate.person_id == right else INK

@@ -27,6 +27,12 @@ def show_person(person: Person) -> RenderableType:
     return Group(*lines)
 
 
+def show_expectation(candidate: Candidate) -> str:
+    """Two figures while few are expected; nobody needs more."""
+    expected = candidate.expected_false_matches
+    return f"{expected:.2g}" if expected < 10 else f"{expected:.0f}"
+
+
 def show_report(report: Report) -> RenderableType:
     unmet = sum(not step.is_met for step in report.steps)
     title = f"{report.name}: {_count(unmet, 'step') + ' unmet' if unmet else 'as expected'}"
@@ -69,7 +75,7 @@ def _row(candidate: Candidate) -> tuple[RenderableType, ...]:
         f"{candidate.similarity:.3f}",
         ProgressBar(total=1, completed=max(0, candidate.similarity), width=BAR_CELLS),
         f"{candidate.confidence:.1%}",
-        f"{candidate.expected_false_matches:.2g}",
+        show_expectation(candidate),
     )
 
 

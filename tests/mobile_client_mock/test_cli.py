@@ -33,7 +33,7 @@ def test_a_search_is_shown_as_a_table(
     shown = capsys.readouterr().out
     assert "A lead" in shown
     assert "Ada [b]Example" in shown, "a name is never markup"
-    for figure in ("0.710", "99.8%", "0.004", "40 persons", "s-1", "(deleted since)"):
+    for figure in ("0.710", "99.8%", "0.004", " 120 ", "40 persons", "s-1", "(deleted since)"):
         assert figure in shown
 
 
