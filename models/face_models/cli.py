@@ -94,13 +94,13 @@ def _add_detector(commands: Commands) -> None:
     train.add_argument("config", type=Path)
     train.add_argument("--threads", type=int, default=2)
     _add_folders(train)
-    export = _add(steps, "export", "checkpoint -> detector.onnx", _export_detector)
+    export = _add(steps, "export", "checkpoint -> detector.onnx, landmarks.onnx", _export_detector)
     export.add_argument("checkpoint", type=Path)
     export.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     evaluate = _add(steps, "evaluate", "recall and landmark error", _evaluate_detector)
     evaluate.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     evaluate.add_argument("--data", type=Path, default=DATA_DIR)
-    evaluate.add_argument("--split", choices=("train", "val"), default="val")
+    evaluate.add_argument("--split", choices=("train", "val", "lfw"), default="val")
     evaluate.add_argument("--json", type=Path)
 
 
