@@ -4,6 +4,13 @@ import os
 
 import pytest
 
+ENGINES = ("TEST_POSTGRES_URL", "TEST_REDIS_URL")
+
+
+def pytest_report_header() -> list[str]:
+    """Says once what many skipped tests have in common."""
+    return [f"{name}: {os.environ.get(name) or 'not set, not tested'}" for name in ENGINES]
+
 
 @pytest.fixture(scope="session")
 def postgres_url() -> str:
