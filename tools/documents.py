@@ -1,25 +1,21 @@
-"""`make docs`: the README's tables of commands and settings, written from what they describe."""
+"""`make docs`: the tables of the README and the model card, written from what they describe."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from gateway_server.settings import Settings as GatewaySettings
 from inference_server.settings import Settings as InferenceSettings
+from tools import results
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+PAGES = (ROOT / "README.md", ROOT / "models/face_models/weights/MODEL_CARD.md")
 BLOCK = re.compile(r"(<!-- begin (?P<name>[a-z -]+) -->\n).*?(<!-- end (?P=name) -->)", re.DOTALL)
 
 
 def rendered(text: str) -> str:
     """`text` with all between `<!-- begin NAME -->` and `<!-- end NAME -->` made anew."""
-    tables = {
-        "menu": menu(),
-        "settings gateway-server": settings_table(GatewaySettings),
-        "settings inference-server": settings_table(InferenceSettings),
-    }
-    return BLOCK.sub(lambda block: f"{block[1]}{tables[block['name']]}\n{block[3]}", text)
+    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block['name']]()}\n{block[3]}", text)
 
 
 def menu() -> str:
@@ -41,8 +37,21 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+TABLES: dict[str, Callable[[], str]] = {
+    "menu": menu,
+    "settings gateway-server": lambda: settings_table(GatewaySettings),
+    "settings inference-server": lambda: settings_table(InferenceSettings),
+    "verification": lambda: _table(*results.verification()),
+    "validation": lambda: _table(*results.validation()),
+    "identification": lambda: _table(*results.identification()),
+    "detection": lambda: _table(*results.detection()),
+    "speed": lambda: _table(*results.speed()),
+}
+
+
 def main() -> None:
-    README.write_text(rendered(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,11 @@ def _add_evaluate(commands: Commands) -> None:
     parser.add_argument("--model", choices=("base", "heatmap", "both"), default="heatmap")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--landmarks",
+        type=Path,
+        help="CSV of reference landmarks: judge the networks alone, without our detector",
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--plot", type=Path, help="where to draw the ROC curves (PNG)")
 
@@ -142,7 +147,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     models = evaluate.MODELS if options.model == "both" else (options.model,)
     pairs = evaluate.read_pairs(options.pairs)
     pipeline = Pipeline.load(options.weights, options.threads)
-    reports = evaluate.evaluate_pairs(pipeline, pairs, options.images, models)
+    embed: evaluate.PhotoEmbedder = evaluate.WholePipeline(pipeline, options.images)
+    if options.landmarks:
+        landmarks = evaluate.read_landmarks(options.landmarks)
+        embed = evaluate.ReferenceLandmarks(pipeline.engine, options.images, landmarks)
+    reports = evaluate.evaluate_pairs(embed, pairs, models)
     for entry in reports:
         figures = entry.verification
         tar = "  ".join(f"TAR@{far} {share:.4f}" for far, share in figures.tar_at_far.items())
@@ -164,9 +173,13 @@ def _train_detector(options: argparse.Namespace) -> None:
 
 
 def _export_detector(options: argparse.Namespace) -> None:
+    from face_models.spec import write_specs
     from face_models.training.detector.export import export
+    from face_models.training.provenance import provenance
 
     print(export(options.checkpoint, options.weights / "detector.onnx"))
+    source = asdict(provenance("detect/photos.parquet, its `train` split"))
+    write_specs(options.weights, {"detector": source, "landmarks": source})
 
 
 def _evaluate_detector(options: argparse.Namespace) -> None:

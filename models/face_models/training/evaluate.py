@@ -6,19 +6,23 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from face_models.align import Landmarks, align
 from face_models.engine import Embeddings, Engine
 from face_models.errors import PhotoError
-from face_models.pipeline import Pipeline
+from face_models.photo import read_photo
+from face_models.pipeline import Embedder, Pipeline
 from face_models.training.data import NO_IDENTITY, FaceSet
 from face_models.training.verification import Verification, verify
 
 MODELS = ("base", "heatmap")
+LANDMARKS = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")
 # A photo that cannot be enrolled must not flatter the result: its pair gets the wrong answer.
 FAILED_SAME, FAILED_DIFFERENT = -1.0, 1.0
 BATCH = 32
@@ -54,28 +58,66 @@ def read_pairs(path: Path) -> list[Pair]:
         ]
 
 
+class PhotoEmbedder(Protocol):
+    """A photo, named by its path in the list of pairs -> embeddings of the face it is of."""
+
+    def __call__(self, photo: str, models: tuple[str, ...]) -> Embeddings:
+        """Raises PhotoError where there is no face to use."""
+
+
+@dataclass(frozen=True)
+class WholePipeline:
+    """Detection, alignment and embedding of the most prominent face, as served."""
+
+    pipeline: Pipeline
+    images: Path
+
+    def __call__(self, photo: str, models: tuple[str, ...]) -> Embeddings:
+        face = self.pipeline.choose(self.pipeline.analyse((self.images / photo).read_bytes()), None)
+        return self.pipeline.embed([face], models)
+
+
+@dataclass(frozen=True)
+class ReferenceLandmarks:
+    """The embedding networks alone: faces aligned by given landmarks (5, 2), not by ours."""
+
+    engine: Embedder
+    images: Path
+    landmarks: Mapping[str, Landmarks]
+
+    def __call__(self, photo: str, models: tuple[str, ...]) -> Embeddings:
+        read = read_photo((self.images / photo).read_bytes())
+        crop = align(read.rgb, self.landmarks[photo] * read.scale)
+        return self.engine.embed(crop[None], models)
+
+
+def read_landmarks(path: Path) -> dict[str, Landmarks]:
+    """Landmarks in pixels by photo, from a CSV with the columns photo, right_eye_x, … mouth_left_y."""
+    with path.open(newline="") as file:
+        return {row["photo"]: _landmarks(row) for row in csv.DictReader(file)}
+
+
+def _landmarks(row: Mapping[str, str]) -> Landmarks:
+    points = [[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in LANDMARKS]
+    return np.array(points, dtype=np.float32)
+
+
 def evaluate_pairs(
-    pipeline: Pipeline, pairs: Sequence[Pair], images: Path, models: Sequence[str] = MODELS
+    embed: PhotoEmbedder, pairs: Sequence[Pair], models: Sequence[str] = MODELS
 ) -> list[PairsReport]:
-    """Photo files -> detection -> alignment -> embedding -> cosine, one report per network."""
+    """Photos -> embeddings -> cosine of every pair, one report per network."""
     photos = sorted({photo for pair in pairs for photo in (pair.a, pair.b)})
     vectors: dict[str, dict[str, Vectors]] = {model: {} for model in models}
     failures: dict[str, str] = {}
     for photo in tqdm(photos, "photos", unit="photo"):
         try:
-            embeddings = embed_photo(pipeline, (images / photo).read_bytes(), models)
+            embeddings = embed(photo, tuple(models))
         except PhotoError as refusal:
             failures[photo] = refusal.slug
             continue
         for model in models:
             vectors[model][photo] = getattr(embeddings, model)[0]
     return [_report(model, pairs, vectors[model], len(photos), failures) for model in models]
-
-
-def embed_photo(pipeline: Pipeline, photo: bytes, models: Sequence[str] = MODELS) -> Embeddings:
-    """Embeddings of a photo's most prominent face. Raises PhotoError where it has none to use."""
-    face = pipeline.choose(pipeline.analyse(photo), None)
-    return pipeline.embed([face], tuple(models))
 
 
 def _report(

@@ -11,10 +11,15 @@ import pytest
 from face_models.cli import main
 from face_models.engine import Embeddings
 from face_models.errors import NoFace
+from face_models.pipeline import Pipeline
 from face_models.training.evaluate import (
+    LANDMARKS,
     Pair,
+    ReferenceLandmarks,
+    WholePipeline,
     evaluate_pairs,
     identity_scores,
+    read_landmarks,
     read_pairs,
     verify_identities,
 )
@@ -40,6 +45,10 @@ class PipelineOfNames:
         return Embeddings(vectors, vectors, np.zeros((len(faces), 224, 224), np.float32))
 
 
+def whole_pipeline(images: Path) -> WholePipeline:
+    return WholePipeline(PipelineOfNames(), images)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     contents = {"a1": "1", "a2": "1", "b1": "2", "c1": "3", "empty": "nobody"}
@@ -50,7 +59,7 @@ def images(tmp_path: Path) -> Path:
 
 def test_pairs_are_scored_by_cosine(images: Path) -> None:
     pairs = [Pair(1, "a1", "a2", True), Pair(2, "a1", "b1", False)]
-    (report,) = evaluate_pairs(PipelineOfNames(), pairs, images, ["base"])  # type: ignore[arg-type]
+    (report,) = evaluate_pairs(whole_pipeline(images), pairs, ["base"])
     assert report.similarities.tolist() == [1, 0]
     assert report.verification.auc == 1
     assert report.photos == 3
@@ -63,7 +72,7 @@ def test_a_failure_to_enrol_makes_every_pair_of_that_photo_wrong(images: Path) -
         Pair(2, "a1", "empty", True),
         Pair(2, "b1", "empty", False),
     ]
-    (report,) = evaluate_pairs(PipelineOfNames(), pairs, images, ["heatmap"])  # type: ignore[arg-type]
+    (report,) = evaluate_pairs(whole_pipeline(images), pairs, ["heatmap"])
     assert report.failures_to_enrol == {"empty": "no-face"}
     assert report.similarities.tolist() == [1, 0, -1, 1]
     assert report.verification.auc < 0.5
@@ -84,6 +93,20 @@ def test_pairs_are_read_from_csv(tmp_path: Path) -> None:
         Pair(3, "x/1.jpg", "y/1.jpg", False),
         Pair(4, "x/1.jpg", "x/2.jpg", True),
     ]
+
+
+def test_reference_landmarks_take_the_detectors_place(tmp_path: Path) -> None:
+    photo = "demo-ada/1.webp"
+    truth = json.loads(PEOPLE.with_suffix(".json").read_text())["landmarks"]["demo-ada"][0]
+    points = [f"{point}_{axis}" for point in LANDMARKS for axis in "xy"]
+    table = tmp_path / "faces.csv"
+    table.write_text(
+        ",".join(["photo", *points]) + "\n" + ",".join([photo, *map(str, np.ravel(truth))]) + "\n"
+    )
+    pipeline = Pipeline.load()
+    embed = ReferenceLandmarks(pipeline.engine, PEOPLE, read_landmarks(table))
+    ours = WholePipeline(pipeline, PEOPLE)(photo, ("base",)).base[0]
+    assert float(embed(photo, ("base",)).base[0] @ ours) > 0.8
 
 
 def test_evaluate_reports_the_shipped_networks_on_demo_people(tmp_path: Path) -> None:
