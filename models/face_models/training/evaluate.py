@@ -92,7 +92,7 @@ class ReferenceLandmarks:
 
 
 def read_landmarks(path: Path) -> dict[str, Landmarks]:
-    """Landmarks in pixels by photo, from a CSV with the columns photo, right_eye_x, … mouth_left_y."""
+    """Landmarks in pixels by photo, from a CSV with columns photo, right_eye_x … mouth_left_y."""
     with path.open(newline="") as file:
         return {row["photo"]: _landmarks(row) for row in csv.DictReader(file)}
 
