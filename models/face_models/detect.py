@@ -28,8 +28,14 @@ MARGIN_VIEW_SHARE: Final = 0.5  # of the input side: a face that fills the frame
 LANDMARKS_NEED_PX: Final = 40.0  # height in a view below which a closer look betters the landmarks
 
 SCORE_THRESHOLD: Final = 0.5
+THOROUGH_SIDE_PX: Final = 640  # a photo with the pixels is searched so fine whatever was found
+
 SAME_FACE_IOU: Final = 0.4
+SAME_FACE_NESTING: Final = 0.75  # of the smaller box inside the other, seen in different views
+MOST_CANDIDATES: Final = 1024  # of one look: bounds what a picture made of faces costs
+MOST_FACES: Final = 64  # of one photo, the surest; each is cropped and judged
 GREY: Final = 127
+TINY_AREA: Final = np.float32(1e-9)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,14 +104,18 @@ class Detector:
         return [replace(face, landmarks=exact) for face, exact in pairs]
 
     def search(self, rgb: Rgb) -> list[Detection]:
-        """Rough landmarks. Looks closer until a face is large enough in view to place them."""
+        """Rough landmarks of at most 64 faces, the surest first.
+
+        Looks closer until the small faces beside a large one are seen too, and until a face is
+        large enough in view to place its landmarks.
+        """
         found: list[Detection] = []
         for view in self._views(rgb):
-            seen = self.look(view)
-            found = merged(seen, found)
-            if any(face.box[3] * view.scale >= LANDMARKS_NEED_PX for face in seen):
+            found = merged(self.look(view), found)
+            large = any(face.box[3] * view.scale >= LANDMARKS_NEED_PX for face in found)
+            if large and view.scale >= thorough_scale(rgb):
                 break
-        return found
+        return found[:MOST_FACES]
 
     def look(self, view: View) -> list[Detection]:
         """One run of the network."""
@@ -131,6 +141,11 @@ class Detector:
         shapes = [level.shape for level in self._session.run(None, {"rgb": network_input(canvas)})]
         if shapes != wanted:
             raise WeightsError(f"{weights} answers with {shapes}; a detector with {wanted}.")
+
+
+def thorough_scale(rgb: Rgb) -> float:
+    """The scale of a view that hides no face worth finding; 1 for small photos."""
+    return min(1.0, THOROUGH_SIDE_PX / max(rgb.shape[:2]))
 
 
 def view_of(rgb: Rgb, side_px: int, margin_px: int = 0) -> View:
@@ -197,7 +212,8 @@ def _decode_level(level: Floats, stride: int, score_threshold: float) -> Candida
 
 def suppress(candidates: Candidates, least_iou: float = SAME_FACE_IOU) -> Candidates:
     """Drops every candidate that shares `least_iou` or more with a better one; best first."""
-    ordered = candidates.take(np.argsort(-candidates.scores, kind="stable"))
+    best_first = np.argsort(-candidates.scores, kind="stable")[:MOST_CANDIDATES]
+    ordered = candidates.take(best_first)
     rivals = iou(ordered.boxes, ordered.boxes) >= least_iou
     alive = np.ones(len(ordered.scores), np.bool_)
     for rank in range(len(alive)):
@@ -208,7 +224,8 @@ def suppress(candidates: Candidates, least_iou: float = SAME_FACE_IOU) -> Candid
 
 def merged(closer: Sequence[Detection], earlier: Sequence[Detection]) -> list[Detection]:
     """Both, best first; of a face seen twice the closer look."""
-    rivals = iou(corners_of(earlier), corners_of(closer)) >= SAME_FACE_IOU
+    boxes = corners_of(earlier), corners_of(closer)
+    rivals = (iou(*boxes) >= SAME_FACE_IOU) | (nesting(*boxes) >= SAME_FACE_NESTING)
     only_earlier = [face for face, row in zip(earlier, rivals, strict=True) if not row.any()]
     return sorted([*closer, *only_earlier], key=lambda face: -face.score)
 
@@ -221,9 +238,22 @@ def corners_of(detections: Sequence[Detection]) -> Floats:
 
 def iou(first: Floats, second: Floats) -> Floats:
     """Intersection over union of corners (n, 4) and (m, 4): (n, m)."""
+    shared = intersection(first, second)
+    union = areas(first)[:, None] + areas(second) - shared
+    return np.asarray(shared / np.maximum(union, TINY_AREA))
+
+
+def nesting(first: Floats, second: Floats) -> Floats:
+    """Intersection over the smaller box of corners (n, 4) and (m, 4): (n, m)."""
+    smaller = np.minimum(areas(first)[:, None], areas(second))
+    return np.asarray(intersection(first, second) / np.maximum(smaller, TINY_AREA))
+
+
+def intersection(first: Floats, second: Floats) -> Floats:
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = (high - low).clip(min=0).prod(axis=2)
-    area, other = ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (first, second))
-    together: Floats = shared / np.maximum(area[:, None] + other - shared, np.float32(1e-9))
-    return together
+    return np.asarray((high - low).clip(min=0).prod(axis=2))
+
+
+def areas(boxes: Floats) -> Floats:
+    return np.asarray((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))

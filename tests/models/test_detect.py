@@ -156,6 +156,16 @@ def test_a_closer_look_replaces_the_earlier_and_keeps_whom_it_missed() -> None:
     assert detect.merged(closer, earlier) == [earlier[1], closer[0]]
 
 
+def test_a_box_within_a_closer_ones_box_is_the_same_face() -> None:
+    closer = [face(10, 10, 40, 40, 0.9)]
+    assert detect.merged(closer, [face(20, 20, 18, 18, 0.6)]) == closer
+
+
+def test_a_picture_made_of_faces_yields_the_surest_only() -> None:
+    crowd = [face(30 * n, 0, 20, 20, 1 - n / 1000) for n in range(200)]
+    assert ScriptedDetector(crowd).search(picture(300, 300)) == crowd[: detect.MOST_FACES]
+
+
 class ScriptedDetector(Detector):
     """Sees in each look what the script says, and remembers the sides of the views."""
 
@@ -172,9 +182,10 @@ class ScriptedDetector(Detector):
 @pytest.mark.parametrize(
     ("side", "script", "looks"),
     [
-        pytest.param(1600, [[face(0, 0, 300, 300)]], [320], id="found at once"),
+        pytest.param(300, [[face(0, 0, 100, 100)]], [320], id="found at once"),
+        pytest.param(1600, [[face(0, 0, 300, 300)]], [320, 640], id="small ones beside a large"),
         pytest.param(1600, [[], [face(0, 0, 120, 120)]], [320, 640], id="found closer"),
-        pytest.param(1600, [[face(0, 0, 90, 90)]] * 2, [320, 640, 1280, 320], id="small in view"),
+        pytest.param(1600, [[face(0, 0, 90, 90)]] * 2, [320, 640, 1280], id="small in view"),
         pytest.param(1600, [], [320, 640, 1280, 320], id="nobody in a large photo"),
         pytest.param(500, [], [320, 640, 320], id="nobody in a middling photo"),
         pytest.param(200, [], [320, 320], id="nobody in a small photo"),
