@@ -14,6 +14,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import embed
@@ -50,7 +51,7 @@ def write(comparisons: list[Comparison], path: Path) -> None:
     """One flat object: every way's median, every ratio, and where they come from."""
     source = provenance("the shipped demo people and weights")
     figures = {name: value for c in comparisons for name, value in c.figures().items()}
-    origin = {"commit": source.commit, "date": source.date, "machine": source.machine}
+    origin = asdict(source)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**figures, **origin}, indent=2) + "\n")
     print(f"Written to {os.path.relpath(path)}")

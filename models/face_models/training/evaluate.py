@@ -40,12 +40,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairsReport:
-    """Verification of every pair by one network, failures to enrol counted as errors."""
+    """Verification by one network: of every pair, failures to enrol counted as errors, and of those
+    pairs alone whose photos could both be enrolled.
+    """
 
     model: str
     photos: int
     failures_to_enrol: dict[str, str]  # photo -> reason
     verification: Verification
+    enrolled_only: Verification
     similarities: NDArray[np.float64]  # (pairs,)
 
 
@@ -130,7 +133,15 @@ def _report(
     scores = np.array([_similarity(pair, vectors) for pair in pairs])
     same = np.array([pair.same for pair in pairs])
     folds = np.array([pair.fold for pair in pairs])
-    return PairsReport(model, photos, failures, verify(scores, same, folds), scores)
+    enrolled = np.array([pair.a in vectors and pair.b in vectors for pair in pairs])
+    return PairsReport(
+        model=model,
+        photos=photos,
+        failures_to_enrol=failures,
+        verification=verify(scores, same, folds),
+        enrolled_only=verify(scores[enrolled], same[enrolled], folds[enrolled]),
+        similarities=scores,
+    )
 
 
 def _similarity(pair: Pair, vectors: Mapping[str, Vectors]) -> float:

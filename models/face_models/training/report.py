@@ -28,6 +28,7 @@ def pairs_document(reports: Sequence[PairsReport], source: Provenance) -> dict[s
             "photos": report.photos,
             "failures_to_enrol": len(report.failures_to_enrol),
             "failed_photos": report.failures_to_enrol,
+            "enrolled_only": asdict(report.enrolled_only),
         }
         for report in reports
     }

@@ -76,6 +76,8 @@ def test_a_failure_to_enrol_makes_every_pair_of_that_photo_wrong(images: Path) -
     assert report.failures_to_enrol == {"empty": "no-face"}
     assert report.similarities.tolist() == [1, 0, -1, 1]
     assert report.verification.auc < 0.5
+    assert report.enrolled_only.auc == 1
+    assert report.enrolled_only.pairs == 2
 
 
 def test_every_pair_of_known_faces_is_compared_once() -> None:
