@@ -9,12 +9,15 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 from mobile_client_mock.answers import Answer, Person, Search
 from mobile_client_mock.errors import NotUnderstood, Refused, Unreachable
 from mobile_client_mock.photo import Upload
 
 NOT_NOW = frozenset({429, 502, 503, 504})
+_UNDONE = frozenset({429, 503})  # said before anything was done, unless a record is named
+_IDEMPOTENT = frozenset({"GET", "DELETE"})
 _NO_ANSWER = (
     requests.ConnectionError,
     requests.Timeout,
@@ -119,7 +122,7 @@ class Client:
         return search
 
     def _post(self, address: str, headers: Mapping[str, str] | None = None, **body: Any) -> Answer:
-        """The key tells the gateway that a second arrival is the same request."""
+        """The key will tell a gateway that honours it that a second arrival is the same request."""
         once = {"Idempotency-Key": str(uuid.uuid4())}
         return self._ask("POST", address, headers={**once, **(headers or {})}, **body)
 
@@ -134,15 +137,15 @@ class Client:
         )
 
     def _send(self, method: str, address: str, **content: Any) -> requests.Response:
-        """Tries again what did not arrive or came at a bad time; nothing else."""
+        """Tries again what surely was not done, or may be done twice; nothing else."""
         attempt = 1
         while True:
             try:
                 return self._send_once(method, address, **content)
             except Unreachable as error:
-                if error.is_recorded or attempt >= self._patience.attempts:
-                    tried = f"tried {attempt} times" if attempt > 1 else "tried once"
-                    raise Unreachable(f"{error} ({tried})", error.problem) from error
+                may_repeat = error.is_undone or method in _IDEMPOTENT
+                if not may_repeat or attempt >= self._patience.attempts:
+                    raise _given_up(error, attempt, is_repeatable=may_repeat) from error
                 self._sleep(self._delay_s(attempt, error.retry_after_s))
                 attempt += 1
 
@@ -154,7 +157,8 @@ class Client:
                 method, url, timeout=timeout_s, allow_redirects=False, **content
             )
         except _NO_ANSWER as error:
-            raise Unreachable(f"No answer from {self._url}: {error}") from error
+            undone = _never_left(error)
+            raise Unreachable(f"No answer from {self._url}: {error}", is_undone=undone) from error
         except requests.RequestException as error:
             raise NotUnderstood(f"{url} cannot be asked: {error}") from error
         return _accepted(response)
@@ -179,8 +183,28 @@ def _accepted(response: requests.Response) -> requests.Response:
         return response
     problem = _problem(response)
     if response.status_code in NOT_NOW:
-        raise Unreachable(str(problem), problem, _retry_after_s(response))
+        undone = response.status_code in _UNDONE and problem.recorded_as is None
+        raise Unreachable(str(problem), problem, _retry_after_s(response), is_undone=undone)
     raise problem
+
+
+def _never_left(error: requests.RequestException) -> bool:
+    """No connection came about, so no byte of the request can have arrived."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return isinstance(reason, NewConnectionError)
+
+
+def _given_up(error: Unreachable, attempts: int, *, is_repeatable: bool) -> Unreachable:
+    """With all that the caller should know before asking for the same again."""
+    tried = f"tried {attempts} times" if attempts > 1 else "tried once"
+    recorded = error.problem.recorded_as if error.problem else None
+    if recorded:
+        tried += f"; the gateway keeps it as {recorded}"
+    elif not is_repeatable:
+        tried += "; it may have arrived all the same"
+    return Unreachable(f"{error} ({tried})", error.problem, is_undone=error.is_undone)
 
 
 def _problem(response: requests.Response) -> Refused:

@@ -10,7 +10,9 @@ ClientError
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+_KEPT: Final = ("search", "person")
 
 
 class ClientError(Exception):
@@ -44,6 +46,14 @@ class Refused(ClientError):
         super().__init__(title if detail in {"", title} else f"{title}: {detail}")
 
     @property
+    def recorded_as(self) -> str | None:
+        """`search s-1` where the gateway keeps what it was asked and will do the rest later."""
+        kept = (
+            f"{kind} {self.members[f'{kind}_id']}" for kind in _KEPT if f"{kind}_id" in self.members
+        )
+        return next(kept, None)
+
+    @property
     def slug(self) -> str:
         """`no-face` of `urn:reunite:problem:no-face`."""
         return str(self.members.get("type", "about:blank")).rpartition(":")[2]
@@ -51,14 +61,18 @@ class Refused(ClientError):
 
 class Unreachable(ClientError):
     def __init__(
-        self, message: str, problem: Refused | None = None, retry_after_s: float | None = None
+        self,
+        message: str,
+        problem: Refused | None = None,
+        retry_after_s: float | None = None,
+        *,
+        is_undone: bool = False,
     ) -> None:
-        """`problem` is the gateway's own word, if it had one."""
+        """`problem` is the gateway's own word, if it had one.
+
+        `is_undone`: surely nothing came of the request. Otherwise nobody knows.
+        """
         super().__init__(message)
         self.problem = problem
         self.retry_after_s = retry_after_s
-
-    @property
-    def is_recorded(self) -> bool:
-        """The gateway keeps the person and will do the rest later; again would be twice."""
-        return self.problem is not None and "person_id" in self.problem.members
+        self.is_undone = is_undone

@@ -65,16 +65,16 @@ def ok(document: Mapping[str, Any], status: int = 200, **headers: str) -> Reply:
 
 
 def problem(
-    status: int, slug: str, detail: str = "", *, person_id: str | None = None, **headers: str
+    status: int, slug: str, detail: str = "", *, kept: Mapping[str, str] = {}, **headers: str
 ) -> Reply:
+    """`kept` names what the gateway recorded, as `search_id` or `person_id`."""
     members = {
         "type": f"urn:reunite:problem:{slug}",
         "title": slug,
         "status": status,
         "detail": detail,
     }
-    facts = {"person_id": person_id} if person_id else {}
-    return Reply(status, json.dumps(members | facts).encode(), PROBLEM, _dashed(headers))
+    return Reply(status, json.dumps({**members, **kept}).encode(), PROBLEM, _dashed(headers))
 
 
 def _dashed(headers: Mapping[str, str]) -> dict[str, str]:

@@ -69,7 +69,7 @@ def test_no_wait_is_longer_than_the_patience(
 def test_every_try_of_a_post_carries_the_same_key_and_body(
     gateway: FakeGateway, client: Client
 ) -> None:
-    gateway.answers(Reply(200, hangs_up="before"), problem(502, "bad-gateway"), ok(SEARCH, 201))
+    gateway.answers(problem(503, "not-ready"), problem(429, "too-many-requests"), ok(SEARCH, 201))
     client.search(PHOTO)
     keys = {request.headers["Idempotency-Key"] for request in gateway.seen}
     assert len(gateway.seen) == 3
@@ -79,16 +79,42 @@ def test_every_try_of_a_post_carries_the_same_key_and_body(
     assert gateway.seen[-1].headers["Idempotency-Key"] not in keys
 
 
-@pytest.mark.parametrize("moment", ["before", "middle"])
-def test_a_dropped_connection_is_tried_again(
-    gateway: FakeGateway, client: Client, slept: list[float], moment: str
+MAY_HAVE_ARRIVED = {
+    "lost before the answer": Reply(201, hangs_up="before"),
+    "lost in the answer": Reply(201, json.dumps(PERSON).encode(), hangs_up="middle"),
+    "bad gateway": problem(502, "bad-gateway"),
+    "gateway timeout": Reply(504, b"<html>too late</html>", "text/html"),
+}
+either_loss = pytest.mark.parametrize("reply", MAY_HAVE_ARRIVED.values(), ids=MAY_HAVE_ARRIVED)
+
+
+@either_loss
+def test_what_may_have_arrived_is_not_posted_again(
+    gateway: FakeGateway, client: Client, reply: Reply
 ) -> None:
-    gateway.answers(
-        Reply(201, json.dumps(SEARCH).encode(), hangs_up=moment),
-        ok(SEARCH, 201),
-    )
-    assert client.search(PHOTO).id == "s-1"
+    gateway.answers(reply, ok(PERSON, 201))
+    with pytest.raises(Unreachable, match="tried once; it may have arrived all the same"):
+        client.enroll("Ada Example", [PHOTO])
+    assert len(gateway.seen) == 1
+
+
+@either_loss
+def test_a_question_is_asked_again_after_any_loss(
+    gateway: FakeGateway, client: Client, slept: list[float], reply: Reply
+) -> None:
+    gateway.answers(reply, ok(SEARCH))
+    assert client.get_search("s-1").id == "s-1"
     assert slept == [0.5]
+
+
+def test_a_post_that_is_not_answered_in_time_is_sent_once(connect: Connect) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        patience = Patience(read_timeout_s=0.05, attempts=3)
+        with connect(url, patience) as client, pytest.raises(Unreachable, match="tried once; it"):
+            client.enroll("Ada Example", [PHOTO])
 
 
 def test_nobody_at_the_address_is_unreachable(connect: Connect) -> None:
@@ -200,9 +226,20 @@ def test_enrolment_tells_what_became_of_each_photo(gateway: FakeGateway, client:
 def test_a_person_that_the_gateway_has_recorded_is_not_registered_again(
     gateway: FakeGateway, client: Client
 ) -> None:
-    gateway.answers(problem(503, "inference-unavailable", person_id="p-ada"), ok(PERSON, 201))
-    with pytest.raises(Unreachable, match="tried once"):
+    kept = {"person_id": "p-ada"}
+    gateway.answers(problem(503, "inference-unavailable", kept=kept), ok(PERSON, 201))
+    with pytest.raises(Unreachable, match="tried once; the gateway keeps it as person p-ada"):
         client.enroll("Ada Example", [PHOTO])
+    assert len(gateway.seen) == 1
+
+
+def test_a_search_that_the_gateway_has_recorded_is_not_posted_again(
+    gateway: FakeGateway, client: Client
+) -> None:
+    kept = {"search_id": "s-1", "failure_id": "x-1"}
+    gateway.answers(problem(503, "inference-unavailable", kept=kept), ok(SEARCH, 201))
+    with pytest.raises(Unreachable, match="tried once; the gateway keeps it as search s-1"):
+        client.search(PHOTO)
     assert len(gateway.seen) == 1
 
 
