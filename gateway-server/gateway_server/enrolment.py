@@ -66,6 +66,10 @@ class Enrolment:
             raise FaceNotFound
         return await self.enrol(face)
 
+    async def renew(self, face: Face) -> Face:
+        """Send a face that may be enrolled already; a failure leaves everything as it is."""
+        return await self._confirm(face, await self._send(face))
+
     async def postpone(self, face: Face, outage: InferenceUnavailable) -> InferenceUnavailable:
         """Record that this face could not be sent; the outage with what it befell."""
         self._metrics.enrolment_ended(outage.reason)

@@ -18,6 +18,7 @@ from gateway_server.person_service import PersonService
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.photo_store import PhotoFolder
 from gateway_server.readiness import Readiness
+from gateway_server.reenrolment import Reenrolment
 from gateway_server.retries import Retries
 from gateway_server.search_reader import SearchReader
 from gateway_server.search_service import SearchService
@@ -35,6 +36,7 @@ class Gateway:
     persons: PersonService
     failures: FailureLedger
     retries: Retries
+    reenrolment: Reenrolment
     readiness: Readiness
     max_photos_per_request: int
 
@@ -70,6 +72,7 @@ async def open_gateway(
             persons=persons,
             failures=failures,
             retries=Retries(database, failures, searches, enrolment, persons),
+            reenrolment=Reenrolment(database, inference, enrolment),
             readiness=Readiness(database, store, inference),
             max_photos_per_request=settings.max_photos_per_request,
         )
