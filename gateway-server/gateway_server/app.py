@@ -1,7 +1,8 @@
 """The ASGI application: routes, the journal around them, and problems turned into answers."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 import httpx
 from fastapi import FastAPI, Request
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from gateway_server.gateway import open_gateway
 from gateway_server.journal import Journal, current_request_id
+from gateway_server.leftovers import Leftovers
 from gateway_server.metrics import Metrics
 from gateway_server.problems import MEDIA_TYPE, InvalidParameter, Problem, from_http_status
 from gateway_server.routes import operations, persons, searches
@@ -52,9 +54,23 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_gateway(settings, metrics, transport) as gateway:
             app.state.gateway = gateway
-            yield
+            async with _leftovers_adopted(gateway.leftovers):
+                yield
 
     return lifespan
+
+
+@asynccontextmanager
+async def _leftovers_adopted(leftovers: Leftovers) -> AsyncIterator[None]:
+    """Those of earlier processes at the start, and again while this one runs."""
+    await leftovers.adopt()
+    watch = asyncio.create_task(leftovers.watch())
+    try:
+        yield
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
 
 
 async def _answer_problem(_request: Request, problem: Problem) -> JSONResponse:

@@ -47,6 +47,12 @@ class FailureLedger:
         await session.flush()
         return failure.id
 
+    async def begin_attempt(self, session: AsyncSession, undone: Undone) -> None:
+        """From now on it is somebody's living work again; see leftovers.py."""
+        failure = await _find_open(session, undone)
+        if failure is not None:
+            failure.last_attempt_at = now()
+
     async def resolve(self, session: AsyncSession, undone: Undone, outcome: str) -> None:
         """Within the transaction that records the success."""
         failure = await _find_open(session, undone)

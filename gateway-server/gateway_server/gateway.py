@@ -13,6 +13,7 @@ from gateway_server.enrolment import Enrolment
 from gateway_server.failures import FailureLedger
 from gateway_server.inference_client import InferenceClient, make_http
 from gateway_server.intake import Intake, PhotoLimits
+from gateway_server.leftovers import Leftovers
 from gateway_server.metrics import Metrics
 from gateway_server.person_service import PersonService
 from gateway_server.photo_archive import PhotoArchive
@@ -37,6 +38,7 @@ class Gateway:
     failures: FailureLedger
     retries: Retries
     reenrolment: Reenrolment
+    leftovers: Leftovers
     readiness: Readiness
     max_photos_per_request: int
 
@@ -73,6 +75,7 @@ async def open_gateway(
             failures=failures,
             retries=Retries(database, failures, searches, enrolment, persons),
             reenrolment=Reenrolment(database, inference, enrolment),
+            leftovers=Leftovers(database, failures, settings.abandoned_after_s),
             readiness=Readiness(database, store, inference),
             max_photos_per_request=settings.max_photos_per_request,
         )

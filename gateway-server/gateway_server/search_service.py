@@ -98,6 +98,7 @@ class SearchService:
                 await self._failures.resolve(session, _undone(search), "done")
                 return
             search.status, search.problem = "running", None
+            await self._failures.begin_attempt(session, _undone(search))
         await self.run(search)
 
     async def _find(self, search: Search) -> tuple[Match, bool]:
@@ -129,7 +130,7 @@ class SearchService:
         answer = match.model_dump(mode="json", exclude={"timings_ms"})
         async with self._database.write() as session:
             found = {"answer": answer, "timings_ms": timings_ms, "cached": cached}
-            await _end(session, search, status="done", **found)
+            await _end(session, search, status="done", problem=None, **found)
             await self._failures.resolve(session, _undone(search), "done")
 
     async def _record_problem(self, search: Search, problem: Problem) -> None:
@@ -149,9 +150,9 @@ class SearchService:
 
 
 async def _end(session: AsyncSession, search: Search, **values: object) -> None:
-    """A search that is done stays done, whatever a second run of it met."""
-    still_running = update(Search).where(Search.id == search.id, Search.status == "running")
-    await session.execute(still_running.values(finished_at=now(), **values))
+    """A search that is done stays done, whatever a second run met; one given up may be done."""
+    not_done = update(Search).where(Search.id == search.id, Search.status != "done")
+    await session.execute(not_done.values(finished_at=now(), **values))
 
 
 def _options(search: Search) -> MatchOptions:

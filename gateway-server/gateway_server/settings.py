@@ -5,6 +5,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+CALLS_PER_SEARCH = 2  # what is in the gallery, then the match
+
 
 class SettingsError(Exception):
     """A setting is missing or cannot be read; the message names it."""
@@ -79,6 +81,17 @@ class Settings:
         default=16, metadata=_about("connections", "to it at a time, at most", least=1)
     )
     log_level: str = field(default="INFO", metadata=_about("level", "least level of a log line"))
+
+    @property
+    def abandoned_after_s(self) -> float:
+        """Twice what the calls of one search may wait; no living search or enrolment is as old."""
+        attempt_s = (
+            self.pool_timeout_s
+            + self.connect_timeout_s
+            + self.write_timeout_s
+            + self.read_timeout_s
+        )
+        return 2 * CALLS_PER_SEARCH * attempt_s
 
     @classmethod
     def from_mapping(cls, environment: Mapping[str, str]) -> Self:
