@@ -15,7 +15,7 @@ from face_models.photo import PhotoLimits
 from face_models.pipeline import Pipeline, PipelineSettings
 from inference_server import routes
 from inference_server.enrolment import Enroller
-from inference_server.face_pipeline import FacePipeline, stamp_of
+from inference_server.face_pipeline import FacePipeline, fingerprints_of, stamp_of
 from inference_server.gallery import Gallery
 from inference_server.gallery.exact_index import ExactIndex
 from inference_server.gallery.store import SqlStore
@@ -87,7 +87,7 @@ def _services(settings: Settings, pipeline: FacePipeline, gallery: Gallery) -> S
     return Services(
         settings=settings,
         pipeline=pipeline,
-        stamp=stamp_of(pipeline),
+        prints=fingerprints_of(pipeline),
         gallery=gallery,
         matcher=Matcher(pipeline, gallery.index, policy),
         enroller=Enroller(pipeline, gallery.store),

@@ -17,6 +17,7 @@ UNUSABLE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    os.umask(PRIVATE)
     options = build_parser().parse_args(arguments)
     try:
         options.command()

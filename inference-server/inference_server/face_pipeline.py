@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from face_models.engine import Embeddings
 from face_models.pipeline import Analysis, Embedder, Face
-from inference_server.gallery import ModelStamp
+from face_models.spec import digest_of
+from inference_server.gallery import MODELS, ModelStamp
 
 
 class Calibration(Protocol):
     """What a similarity means, measured on people whom training has not seen."""
+
+    @property
+    def sha256(self) -> str: ...
 
     def fmr(self, model: str, similarity: float) -> float: ...
 
@@ -29,6 +34,9 @@ class FacePipeline(Protocol):
     @property
     def calibration(self) -> Calibration: ...
 
+    @property
+    def cropping_sha256s(self) -> tuple[str, ...]: ...
+
     def analyse(self, data: bytes) -> Analysis: ...
 
     def choose(self, analysis: Analysis, index: int | None = None) -> Face: ...
@@ -36,6 +44,30 @@ class FacePipeline(Protocol):
     def embed(self, faces: Sequence[Face], models: tuple[str, ...] = ...) -> Embeddings: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """By model, `graphs`: sha256 of the network's own file, as model.json says.
+
+    `answers`: of all weights and measurements behind an answer; whoever keeps answers compares it.
+    """
+
+    graphs: Mapping[str, str]
+    answers: Mapping[str, str]
+
+
 def stamp_of(pipeline: FacePipeline) -> ModelStamp:
-    specs = pipeline.engine.specs
-    return ModelStamp(base=specs["base"].sha256, heatmap=specs["heatmap"].sha256)
+    """Whatever the vectors depend on: detector, landmarks, base and, for the other, heatmap.
+
+    The calibration is left out: it judges similarities, the vectors stay what they are.
+    """
+    base, heatmap = (pipeline.engine.specs[name].sha256 for name in ("base", "heatmap"))
+    crop = pipeline.cropping_sha256s
+    return ModelStamp(base=digest_of(*crop, base), heatmap=digest_of(*crop, base, heatmap))
+
+
+def fingerprints_of(pipeline: FacePipeline) -> Fingerprints:
+    stamp, calibration = stamp_of(pipeline), pipeline.calibration.sha256
+    return Fingerprints(
+        graphs={name: pipeline.engine.specs[name].sha256 for name in MODELS},
+        answers={name: digest_of(getattr(stamp, name), calibration) for name in MODELS},
+    )

@@ -12,8 +12,8 @@ from werkzeug.datastructures import MIMEAccept
 
 from inference_server import schemas
 from inference_server.enrolment import Enroller
-from inference_server.face_pipeline import FacePipeline
-from inference_server.gallery import MODELS, Gallery, ModelStamp
+from inference_server.face_pipeline import FacePipeline, Fingerprints
+from inference_server.gallery import MODELS, Gallery
 from inference_server.heatmaps import draw_heatmap
 from inference_server.intake import FORM_OVERHEAD_BYTES, Options, read_photo, read_photos
 from inference_server.matcher import Matcher, MatchOptions
@@ -45,7 +45,7 @@ class Services:
 
     settings: Settings
     pipeline: FacePipeline
-    stamp: ModelStamp
+    prints: Fingerprints
     gallery: Gallery
     matcher: Matcher
     enroller: Enroller
@@ -73,7 +73,7 @@ def match() -> Response:
     )
     services().metrics.count_search(found.model, found.verdict, found.timings_ms)
     services().metrics.show_gallery(found.counts)
-    return jsonify(request_id=g.request_id, **schemas.match_document(found, services().stamp))
+    return jsonify(request_id=g.request_id, **schemas.match_document(found, services().prints))
 
 
 @api.post("/faces")
@@ -98,7 +98,7 @@ def heatmap() -> Response:
         return Response(drawn.overlay_png(), content_type=PNG)
     if media_type == NPY:
         return Response(drawn.map_npy(), content_type=NPY)
-    return jsonify(request_id=g.request_id, **schemas.heatmap_document(drawn, services().stamp))
+    return jsonify(request_id=g.request_id, **schemas.heatmap_document(drawn, services().prints))
 
 
 @api.post("/verify")
@@ -107,7 +107,7 @@ def verify() -> Response:
     photos = read_photos(request, "photo_a", "photo_b")
     model = Options(request, ("model",)).choice("model", MODELS, DEFAULT_MODEL)
     result = services().matcher.verify(photos["photo_a"], photos["photo_b"], model)
-    document = schemas.verification_document(result, services().stamp)
+    document = schemas.verification_document(result, services().prints)
     return jsonify(request_id=g.request_id, **document)
 
 
@@ -162,7 +162,7 @@ def gallery() -> Response:
     Options(request, ())
     counts = services().gallery.index.counts()
     services().metrics.show_gallery(counts)
-    return jsonify(schemas.gallery_document(counts, services().stamp))
+    return jsonify(schemas.gallery_document(counts, services().prints))
 
 
 @operations.get("/healthz")
@@ -172,7 +172,7 @@ def healthz() -> Response:
 
 @operations.get("/readyz")
 def readyz() -> Response:
-    return jsonify(schemas.readiness_document(services().readiness.run(), services().stamp))
+    return jsonify(schemas.readiness_document(services().readiness.run(), services().prints))
 
 
 @operations.get("/metrics")

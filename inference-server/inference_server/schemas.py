@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from face_models.pipeline import Analysis, Face
-from inference_server.gallery import Counts, ModelStamp, Person, PersonPage, Reference
+from inference_server.face_pipeline import Fingerprints
+from inference_server.gallery import Counts, Person, PersonPage, Reference
 from inference_server.heatmaps import Heatmap
 from inference_server.matcher import Candidate, Match, Verification
 from inference_server.readiness import Readiness
@@ -19,9 +20,9 @@ SCORE_DECIMALS: Final = 6
 TIMING_DECIMALS: Final = 3
 
 
-def match_document(match: Match, stamp: ModelStamp) -> Document:
+def match_document(match: Match, prints: Fingerprints) -> Document:
     return {
-        "model": model_document(match.model, stamp),
+        "model": model_document(match.model, prints),
         "gallery": counts_document(match.counts),
         "faces": [face_document(face) for face in match.analysis.faces],
         "face": match.face.index,
@@ -42,9 +43,9 @@ def analysis_document(analysis: Analysis, timings_ms: Mapping[str, float]) -> Do
     }
 
 
-def heatmap_document(heatmap: Heatmap, stamp: ModelStamp) -> Document:
+def heatmap_document(heatmap: Heatmap, prints: Fingerprints) -> Document:
     return {
-        "model": model_document("base", stamp),
+        "model": model_document("base", prints),
         "face": heatmap.face.index,
         "overlay_png": b64encode(heatmap.overlay_png()).decode("ascii"),
         "map": {
@@ -55,9 +56,9 @@ def heatmap_document(heatmap: Heatmap, stamp: ModelStamp) -> Document:
     }
 
 
-def verification_document(verification: Verification, stamp: ModelStamp) -> Document:
+def verification_document(verification: Verification, prints: Fingerprints) -> Document:
     return {
-        "model": model_document(verification.model, stamp),
+        "model": model_document(verification.model, prints),
         "similarity": round(verification.similarity, SCORE_DECIMALS),
         "confidence": round(verification.confidence, SCORE_DECIMALS),
         "false_match_rate": verification.false_match_rate,
@@ -98,24 +99,25 @@ def page_document(page: PersonPage, next_cursor: str | None) -> Document:
     }
 
 
-def gallery_document(counts: Counts, stamp: ModelStamp) -> Document:
-    models = {"base": {"sha256": stamp.base}, "heatmap": {"sha256": stamp.heatmap}}
+def gallery_document(counts: Counts, prints: Fingerprints) -> Document:
+    """A model's sha256 here is of everything that its answers depend on, not of its graph alone."""
+    models = {name: {"sha256": sha256} for name, sha256 in prints.answers.items()}
     return {**counts_document(counts), "models": models}
 
 
-def readiness_document(readiness: Readiness, stamp: ModelStamp) -> Document:
+def readiness_document(readiness: Readiness, prints: Fingerprints) -> Document:
     outdated = readiness.outdated_faces
     warning = f"{outdated} faces were enrolled with other networks; no search finds them."
     return {
         "status": "ready",
-        "gallery": gallery_document(readiness.counts, stamp),
+        "gallery": gallery_document(readiness.counts, prints),
         "outdated_faces": outdated,
         "warnings": [warning] if outdated else [],
     }
 
 
-def model_document(name: str, stamp: ModelStamp) -> Document:
-    return {"name": name, "sha256": getattr(stamp, name)}
+def model_document(name: str, prints: Fingerprints) -> Document:
+    return {"name": name, "sha256": prints.graphs[name]}
 
 
 def counts_document(counts: Counts) -> Document:

@@ -21,6 +21,8 @@ Confidence
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -79,6 +81,12 @@ class Calibration:
     """The tables of a weights folder by model name ("base", "heatmap")."""
 
     tables: Mapping[str, CalibrationTable]
+
+    @property
+    def sha256(self) -> str:
+        """Of what the tables say, however the file is laid out."""
+        said = {name: asdict(table) for name, table in self.tables.items()}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def fmr(self, model: str, similarity: float) -> float:
         """Share of comparisons of different people that reach this similarity, in (0, 1]."""

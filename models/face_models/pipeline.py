@@ -107,17 +107,21 @@ class _Laps:
 
 
 class Pipeline:
+    """`cropping_sha256s`: of the graphs that decide how a face is cropped, detector first."""
+
     def __init__(
         self,
         detector: FaceDetector,
         engine: Embedder,
         settings: PipelineSettings = PipelineSettings(),
         calibration: Calibration = UNCALIBRATED,
+        cropping_sha256s: tuple[str, ...] = (),
     ) -> None:
         self.detector = detector
         self.engine = engine
         self.settings = settings
         self.calibration = calibration
+        self.cropping_sha256s = cropping_sha256s
 
     @classmethod
     def load(
@@ -140,6 +144,7 @@ class Pipeline:
             Engine(weights_dir, threads),
             settings,
             Calibration.load(weights_dir),
+            (specs.detector.sha256, specs.landmarks.sha256),
         )
 
     def analyse(self, data: bytes) -> Analysis:

@@ -135,6 +135,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_of(*sha256s: str) -> str:
+    """One sha256 for several: of the given ones in hexadecimal, in their order, a line each."""
+    return hashlib.sha256("".join(f"{one}\n" for one in sha256s).encode()).hexdigest()
+
+
 def read_json(path: Path) -> Json:
     """An object from a JSON file; every way to fail is a WeightsError that names the file."""
     try:

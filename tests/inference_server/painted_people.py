@@ -7,7 +7,6 @@ as in earnest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from io import BytesIO
 
 import numpy as np
@@ -20,8 +19,8 @@ from face_models.errors import EmbeddingFailed
 from face_models.photo import Rgb
 from face_models.pipeline import Pipeline, PipelineSettings
 from face_models.spec import ModelSpec
-from inference_server.gallery import ModelStamp
-from tests.inference_server.references import STAMP
+from inference_server.face_pipeline import fingerprints_of
+from tests.inference_server.references import CROPPING, GRAPHS
 
 Colour = tuple[int, int, int]
 
@@ -68,9 +67,11 @@ def _detection(mask: np.ndarray) -> Detection:
 class PaintedEngine:
     """A colour's embeddings are unit vectors drawn with the colour as seed; `failure` is raised."""
 
-    def __init__(self, failure: Exception | None = None, stamp: ModelStamp = STAMP) -> None:
+    def __init__(
+        self, failure: Exception | None = None, graphs: Mapping[str, str] = GRAPHS
+    ) -> None:
         self.failure = failure
-        self.stamp = stamp
+        self.graphs = graphs
         self.asked_models: list[tuple[str, ...]] = []
 
     @property
@@ -79,7 +80,7 @@ class PaintedEngine:
             name: ModelSpec(
                 name=name, file=f"{name}.onnx", sha256=sha256, input_px=224, dimensions=128
             )
-            for name, sha256 in asdict(self.stamp).items()
+            for name, sha256 in self.graphs.items()
         }
 
     def embed(self, crops: Crops, models: tuple[str, ...] = ("base", "heatmap")) -> Embeddings:
@@ -106,6 +107,9 @@ def embedding_of(colour: Colour, model: str) -> np.ndarray:
 class PaintedCalibration:
     """Six decades of FMR from similarity 0 to 1."""
 
+    def __init__(self, sha256: str = "c" * 64) -> None:
+        self.sha256 = sha256
+
     def fmr(self, model: str, similarity: float) -> float:
         return float(10 ** (-6 * max(similarity, 0)))
 
@@ -117,14 +121,25 @@ class PaintedCalibration:
 
 
 def painted_pipeline(
-    engine: PaintedEngine | None = None, settings: PipelineSettings | None = None
+    engine: PaintedEngine | None = None,
+    settings: PipelineSettings | None = None,
+    *,
+    calibration: PaintedCalibration | None = None,
+    cropping_sha256s: tuple[str, ...] = CROPPING,
 ) -> Pipeline:
     return Pipeline(
         PaintedDetector(),
         engine or PaintedEngine(),
         settings or PipelineSettings(min_quality=0),
-        PaintedCalibration(),  # type: ignore[arg-type]
+        calibration or PaintedCalibration(),  # type: ignore[arg-type]
+        cropping_sha256s,
     )
+
+
+def answering_models() -> dict[str, dict[str, str]]:
+    """What the gallery's answer says of the painted pipeline's models."""
+    answers = fingerprints_of(painted_pipeline()).answers
+    return {name: {"sha256": sha256} for name, sha256 in answers.items()}
 
 
 def broken_networks() -> PaintedEngine:

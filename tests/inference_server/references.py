@@ -8,10 +8,16 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from face_models.spec import digest_of
 from inference_server.gallery import DIMENSIONS, ModelStamp, Reference, Vectors
 
-STAMP = ModelStamp(base="b" * 64, heatmap="h" * 64)
-OTHER_STAMP = ModelStamp(base="b" * 64, heatmap="0" * 64)
+CROPPING = ("d" * 64, "l" * 64)
+GRAPHS = {"base": "b" * 64, "heatmap": "h" * 64}
+STAMP = ModelStamp(
+    base=digest_of(*CROPPING, GRAPHS["base"]),
+    heatmap=digest_of(*CROPPING, GRAPHS["base"], GRAPHS["heatmap"]),
+)
+OTHER_STAMP = replace(STAMP, heatmap="0" * 64)
 ENROLLED_AT = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 
 

@@ -18,11 +18,12 @@ from tests.inference_server.callers import TOKEN, WITH_TOKEN, client_of, enrol, 
 from tests.inference_server.painted_people import (
     RED,
     PaintedEngine,
+    answering_models,
     broken_networks,
     paint,
     painted_pipeline,
 )
-from tests.inference_server.references import OTHER_STAMP, STAMP, reference
+from tests.inference_server.references import OTHER_STAMP, reference
 
 
 def test_a_living_server_says_so_to_anybody(client: FlaskClient):
@@ -45,7 +46,7 @@ def test_faces_that_no_search_finds_are_warned_of(client: FlaskClient, file_stor
         "persons": 1,
         "faces": 1,
         "version": 2,
-        "models": {"base": {"sha256": STAMP.base}, "heatmap": {"sha256": STAMP.heatmap}},
+        "models": answering_models(),
     }
 
 

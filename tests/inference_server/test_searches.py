@@ -19,7 +19,7 @@ from tests.inference_server.painted_people import (
     embedding_of,
     paint,
 )
-from tests.inference_server.references import STAMP
+from tests.inference_server.references import GRAPHS
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_match_answers_as_agreed(enrolled: FlaskClient):
         "timings_ms",
     ]
     assert (response.status_code, answer["request_id"]) == (200, "call.1")
-    assert answer["model"] == {"name": "heatmap", "sha256": STAMP.heatmap}
+    assert answer["model"] == {"name": "heatmap", "sha256": GRAPHS["heatmap"]}
     assert answer["gallery"] == {"persons": 3, "faces": 4, "version": 4}
     assert (answer["face"], answer["warnings"]) == (0, [])
     assert {"decode", "detect", "embed", "search", "total"} <= answer["timings_ms"].keys()
@@ -216,7 +216,7 @@ def test_two_photos_of_two_persons_are_not_the_same(client: FlaskClient):
     expected = float(embedding_of(RED, "base") @ embedding_of(GREEN, "base"))
     assert answer["same"] is False
     assert answer["similarity"] == pytest.approx(expected, abs=1e-5)
-    assert answer["model"] == {"name": "base", "sha256": STAMP.base}
+    assert answer["model"] == {"name": "base", "sha256": GRAPHS["base"]}
 
 
 def test_two_photos_at_the_limit_of_one_fit_into_one_verification(client: FlaskClient):

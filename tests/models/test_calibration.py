@@ -206,3 +206,11 @@ def test_a_table_that_is_not_monotone_cannot_be_made():
     table = measured(impostors=1000)
     with pytest.raises(ValueError, match="fnmr must not fall"):
         dataclasses.replace(table, fnmr=table.fnmr[::-1])
+
+
+def test_the_sha256_tells_one_calibration_from_another(calibration):
+    table = calibration.tables["base"]
+    changed = dataclasses.replace(table, confidence=(*table.confidence[:-1], 1.0))
+    assert changed != table
+    assert Calibration({"base": changed}).sha256 != calibration.sha256
+    assert Calibration({"base": dataclasses.replace(table)}).sha256 == calibration.sha256

@@ -60,7 +60,7 @@ class StoreUnavailable(GalleryError):
 
 @dataclass(frozen=True, slots=True)
 class ModelStamp:
-    """sha256 of the two networks; vectors of different stamps must never be compared."""
+    """One sha256 for all that made a vector; vectors of different stamps must never be compared."""
 
     base: str
     heatmap: str
