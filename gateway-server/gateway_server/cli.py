@@ -16,9 +16,11 @@ from gateway_server.reenrolment import Reenrolment, Resent
 from gateway_server.settings import Settings, SettingsError
 
 FACES_PER_PROGRESS_LINE = 50
+OTHERS_NOTHING = 0o077  # people, photos, keys: files for this user alone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    os.umask(OTHERS_NOTHING)
     asked = _parser().parse_args(arguments)
     try:
         return int(asked.run(asked, os.environ))
@@ -144,7 +146,7 @@ def _revoke_key(asked: argparse.Namespace, environment: Mapping[str, str]) -> in
 async def _with_keyring(
     environment: Mapping[str, str], work: Callable[[Keyring], Awaitable[int]]
 ) -> int:
-    database = Database(Settings.from_mapping(environment).database_url)
+    database = Database(Settings.read_database_url(environment))
     try:
         await database.prepare()
         return await work(Keyring(database))

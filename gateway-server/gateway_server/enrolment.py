@@ -13,7 +13,14 @@ from gateway_server.inference_answers import EnrolledFace
 from gateway_server.inference_client import InferenceClient
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import PhotoArchive
-from gateway_server.problems import FaceNotFound, InferenceUnavailable, PhotoRefused, Problem
+from gateway_server.problems import (
+    FaceNotFound,
+    InferenceUnavailable,
+    Outage,
+    PhotoRefused,
+    PhotoStoreUnavailable,
+    Problem,
+)
 from gateway_server.tables import Face
 
 
@@ -36,7 +43,7 @@ class Enrolment:
         """The enrolled face. A refused one is forgotten, an unanswered one pending: both raise."""
         try:
             enrolled = await self._send(face)
-        except InferenceUnavailable as outage:
+        except (InferenceUnavailable, PhotoStoreUnavailable) as outage:
             raise await self.postpone(face, outage) from outage
         except PhotoRefused as refusal:
             await self._forget(face, refusal)
@@ -44,7 +51,7 @@ class Enrolment:
         return await self._confirm(face, enrolled)
 
     async def enrol_each(self, faces: Sequence[Face]) -> list[Face | Problem]:
-        """What became of each, in order; after an outage the rest are postponed, not sent."""
+        """What became of each, in order; after an outage there the rest are postponed, not sent."""
         ended: list[Face | Problem] = []
         outage: InferenceUnavailable | None = None
         for face in faces:
@@ -55,8 +62,8 @@ class Enrolment:
             except InferenceUnavailable as problem:
                 outage = problem
                 ended.append(problem)
-            except PhotoRefused as refusal:
-                ended.append(refusal)
+            except (PhotoRefused, PhotoStoreUnavailable) as problem:
+                ended.append(problem)
         return ended
 
     async def enrol_again(self, face_id: str) -> Face:
@@ -70,7 +77,7 @@ class Enrolment:
         """Send a face that may be enrolled already; a failure leaves everything as it is."""
         return await self._confirm(face, await self._send(face))
 
-    async def postpone(self, face: Face, outage: InferenceUnavailable) -> InferenceUnavailable:
+    async def postpone(self, face: Face, outage: Outage) -> Outage:
         """Record that this face could not be sent; the outage with what it befell."""
         self._metrics.enrolment_ended(outage.reason)
         async with self._database.write() as session:

@@ -1,4 +1,4 @@
-"""The ledger of calls to the inference tier that got no answer, each to be made good later."""
+"""The ledger of calls to the inference tier without an answer, each to be made good later."""
 
 from dataclasses import asdict, dataclass
 
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway_server.database import Database
 from gateway_server.journal import current_request_id
 from gateway_server.paging import Page, read_page
-from gateway_server.problems import FailureNotFound, InferenceUnavailable
+from gateway_server.problems import FailureNotFound, Outage
 from gateway_server.tables import Failure, FailureKind, now
 
 
@@ -32,7 +32,7 @@ class FailureLedger:
         self,
         session: AsyncSession,
         undone: Undone,
-        outage: InferenceUnavailable,
+        outage: Outage,
         photo_sha256: str | None = None,
     ) -> str:
         """The failure's id; within the transaction that records what else came of it."""

@@ -37,6 +37,7 @@ FAILED = "inference-failed"
 REJECTED = "inference-rejected"
 GARBLED = "inference-garbled"
 
+READY_TIMEOUT_S = 3.0  # whoever asks for readiness gives up soon
 PAUSES_S = (0.05, 0.1)  # before the second attempt and the third
 KEEPALIVE_EXPIRY_S = 1.0  # shorter than the server's, so that it is rarely the one to hang up
 _LOST = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
@@ -105,7 +106,7 @@ class InferenceClient:
         await self._call("delete_face", "DELETE", address, absent_is_well=True)
 
     async def check_ready(self) -> None:
-        await self._call("ready", "GET", "/readyz")
+        await self._call("ready", "GET", "/readyz", timeout=READY_TIMEOUT_S)
 
     async def _call(
         self,

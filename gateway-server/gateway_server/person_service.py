@@ -23,6 +23,7 @@ from gateway_server.problems import (
     FaceNotFound,
     InferenceUnavailable,
     NoPhotoAccepted,
+    Outage,
     PersonNotFound,
     Problem,
 )
@@ -171,7 +172,7 @@ class PersonService:
             return
         photos = [outcome.model_dump(mode="json") for outcome in outcomes]
         for outage in ended:
-            if isinstance(outage, InferenceUnavailable):
+            if isinstance(outage, Outage):
                 raise outage.about(photos=photos)
         await self.delete(person_id)
         raise NoPhotoAccepted(photos=photos)

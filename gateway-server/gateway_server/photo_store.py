@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from gateway_server.problems import PhotoStoreUnavailable
 
 _PRIVATE = 0o700
+ABANDONED_AFTER_S = 3600  # since its last byte: far longer than an upload may pause
 P = ParamSpec("P")
 R = TypeVar("R")
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/heic": "heic"}
@@ -87,12 +89,20 @@ class PhotoFolder:
         self._spool_folder = folder / "arriving"
 
     def prepare(self) -> None:
-        """Make the folders, readable to this user alone."""
+        """Make the folders, readable to this user alone; half photos of a killed process go."""
         try:
             self._folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             self._spool_folder.mkdir(mode=_PRIVATE, exist_ok=True)
+            self._sweep(time.time() - ABANDONED_AFTER_S)
         except OSError as error:
             raise _unavailable(error) from error
+
+    def _sweep(self, before_s: float) -> None:
+        """Another gateway's uploads may still be arriving: only old ones are nobody's."""
+        for half in self._spool_folder.iterdir():
+            with suppress(FileNotFoundError):
+                if half.stat().st_mtime < before_s:
+                    half.unlink()
 
     def spool(self) -> Spool:
         return Spool(self._spool_folder)

@@ -9,7 +9,7 @@ Problem                        one answer, its `type` is urn:reunite:problem:<sl
 │   ├── NotFound               no such thing, or not yours to see
 │   └── Conflict               not now, in this state
 ├── Outage                     something behind the gateway is away; 503 with Retry-After
-│   ├── InferenceUnavailable   carries the reason that goes into the failure's row
+│   ├── InferenceUnavailable   has several reasons for the failure's row
 │   ├── DatabaseUnavailable
 │   ├── PhotoStoreUnavailable
 │   └── NotReady
@@ -266,6 +266,11 @@ class Outage(Problem):
     @property
     def headers(self) -> Mapping[str, str]:
         return {"Retry-After": str(self.retry_after_s)}
+
+    @property
+    def reason(self) -> str:
+        """What a failure's row says was the matter."""
+        return self.slug
 
 
 class InferenceUnavailable(Outage):

@@ -84,7 +84,7 @@ class Settings:
 
     @property
     def abandoned_after_s(self) -> float:
-        """Twice what the calls of one search may wait; no living search or enrolment is as old."""
+        """Twice what the calls of one search may wait; no living search is as old."""
         attempt_s = (
             self.pool_timeout_s
             + self.connect_timeout_s
@@ -99,6 +99,12 @@ class Settings:
         named = {one.name: environment.get(one.name.upper(), "").strip() for one in fields(cls)}
         values: dict[str, Any] = {one.name: _read(one, named[one.name]) for one in fields(cls)}
         return cls(**values)
+
+    @classmethod
+    def read_database_url(cls, environment: Mapping[str, str]) -> str:
+        """For commands that need the database alone, and no secret of the serving process."""
+        (setting,) = (one for one in fields(cls) if one.name == "database_url")
+        return str(_read(setting, environment.get("DATABASE_URL", "").strip()))
 
     @classmethod
     def rows(cls) -> Iterator[SettingRow]:

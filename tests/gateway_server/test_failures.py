@@ -211,6 +211,45 @@ async def test_a_pending_enrolment_is_made_good_by_sending_the_photo_again(
     assert await list_failures(operator, open=True) == []
 
 
+async def test_a_face_whose_photo_cannot_be_read_is_a_failure_to_be_made_good(
+    operator, inference, enrol, photo_dir
+):
+    person = await enrol("Ada", make_photo(1))
+    aside = photo_dir.with_name("aside")
+    inference.fail("put", internal_error)
+    address = f"/v1/persons/{person['id']}/faces"
+    pending = await operator.post(address, files={"photo": make_photo(2)})
+    inference.recover()
+    photo_dir.rename(aside)
+    retry = f"/v1/failures/{pending.json()['failure_id']}/retry"
+
+    answer = await operator.post(retry)
+
+    assert (answer.status_code, slug_of(answer)) == (503, "photo-store-unavailable")
+    (failure,) = await list_failures(operator, open=True)
+    assert (failure["reason"], failure["attempts"]) == ("photo-store-unavailable", 2)
+    aside.rename(photo_dir)
+    assert (await operator.post(retry)).json()["outcome"] == "enrolled"
+
+
+async def test_a_registration_whose_photos_vanish_leaves_each_face_its_failure(
+    operator, inference, photo_dir
+):
+    async def lose_the_photos(operation):
+        if operation == "enrol":
+            inference.before_answer = None
+            shutil.rmtree(photo_dir)
+
+    inference.before_answer = lose_the_photos
+    files = [("photos[]", ("face.jpg", make_photo(seed))) for seed in (1, 2, 3)]
+    answer = await operator.post("/v1/persons", data={"name": "Ada"}, files=files)
+
+    reached = [one["status"] for one in answer.json()["photos"]]
+    assert (answer.status_code, reached) == (201, ["enrolled", "pending", "pending"])
+    reasons = [failure["reason"] for failure in await list_failures(operator, open=True)]
+    assert reasons == ["photo-store-unavailable"] * 2
+
+
 async def test_a_retried_enrolment_may_be_refused(operator, inference, enrol, photo_dir):
     person = await enrol("Ada", make_photo(1))
     inference.fail("enrol", internal_error)

@@ -11,7 +11,7 @@ import pytest
 from gateway_server.database import Database
 from gateway_server.intake import CheckedPhoto
 from gateway_server.photo_archive import PhotoArchive
-from gateway_server.photo_store import PhotoFolder, PhotoName
+from gateway_server.photo_store import ABANDONED_AFTER_S, PhotoFolder, PhotoName
 from gateway_server.problems import PhotoStoreUnavailable
 from gateway_server.tables import ApiKey, Photo, Search
 from tests.gateway_server.photos import make_photo
@@ -32,6 +32,17 @@ def check(folder: PhotoFolder, data: bytes) -> CheckedPhoto:
     spool = folder.spool()
     spool.write(data)
     return CheckedPhoto(spool, PhotoName(spool.finish(), "image/jpeg"), 64, 48)
+
+
+def test_half_photos_of_a_killed_process_go_at_the_next_start_but_not_those_still_arriving(
+    folder: PhotoFolder, tmp_path: Path
+) -> None:
+    abandoned, arriving = folder.spool(), folder.spool()
+    long_ago_s = abandoned.path.stat().st_mtime - 2 * ABANDONED_AFTER_S
+    os.utime(abandoned.path, (long_ago_s, long_ago_s))
+    PhotoFolder(tmp_path / "photos").prepare()
+    assert not abandoned.path.exists()
+    assert arriving.path.exists()
 
 
 def files(folder: Path) -> list[str]:

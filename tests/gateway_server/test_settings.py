@@ -109,6 +109,20 @@ def identify(key: str) -> str:
 
 
 @pytest.mark.usefixtures("named_environment")
+def test_keys_need_no_secret_of_the_serving_process(monkeypatch):
+    monkeypatch.delenv("INTERNAL_TOKEN")
+
+    assert main(["keys", "create", "--role", "mobile", "--name", "phone"]) == 0
+
+
+@pytest.mark.usefixtures("named_environment")
+def test_the_database_is_readable_to_its_owner_alone(tmp_path):
+    main(["keys", "create", "--role", "mobile", "--name", "phone"])
+
+    assert (tmp_path / "new" / "gateway.db").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.usefixtures("named_environment")
 def test_a_role_that_does_not_exist_is_refused(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["keys", "create", "--role", "root", "--name", "x"])
