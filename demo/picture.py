@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mobile_client_mock.answers import Candidate, Search
-from mobile_client_mock.display import show_expectation
+from mobile_client_mock.display import show_confidence, show_expectation
 
 TILE_PX = 224
 GAP_PX = 16
@@ -35,7 +35,7 @@ def draw_search(
 def _candidate(candidate: Candidate, photo: Path | None, right: str) -> Image.Image:
     lines = [
         f"{candidate.rank}. {candidate.name or '(deleted since)'}",
-        f"similarity {candidate.similarity:.3f}, confidence {candidate.confidence:.1%}",
+        f"similarity {candidate.similarity:.3f}, confidence {show_confidence(candidate)}",
         f"false matches expected: {show_expectation(candidate)}",
     ]
     blank = Image.new("RGB", (TILE_PX, TILE_PX), FAINT)

@@ -77,7 +77,7 @@ class Server:
         self._script = script
         self._url = url
         self._log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
+        log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [_console_script(script), "serve"],

@@ -36,6 +36,7 @@ TIMEOUT = "inference-timeout"
 FAILED = "inference-failed"
 REJECTED = "inference-rejected"
 GARBLED = "inference-garbled"
+FACE_ID_IN_USE = "face-id-in-use"  # the same face was enrolled with another number
 
 READY_TIMEOUT_S = 3.0  # whoever asks for readiness gives up soon
 PAUSES_S = (0.05, 0.1)  # before the second attempt and the third
@@ -170,6 +171,8 @@ def _raise_for_problem(answer: httpx.Response) -> None:
     refusals = named_problems(PhotoRefused)
     if slug in refusals and answer.is_client_error:
         raise refusals[slug](detail)
+    if slug == FACE_ID_IN_USE:
+        raise InferenceUnavailable(detail, reason=FACE_ID_IN_USE)
     reason = FAILED if answer.is_server_error else REJECTED
     named = f"The inference tier answered {answer.status_code} ({slug or 'no problem type'})"
     raise InferenceUnavailable(named, reason=reason)

@@ -14,10 +14,11 @@ from inference_server.gallery.database import open_database
 from inference_server.settings import Settings, SettingsError
 
 UNUSABLE = 2
+OTHERS_NOTHING = 0o077  # biometric references and the journal: files for this user alone
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    os.umask(PRIVATE)
+    os.umask(OTHERS_NOTHING)
     options = build_parser().parse_args(arguments)
     try:
         options.command()

@@ -33,6 +33,11 @@ def show_expectation(candidate: Candidate) -> str:
     return f"{expected:.2g}" if expected < 10 else f"{expected:.0f}"
 
 
+def show_confidence(candidate: Candidate) -> str:
+    """Never a round 100 %: nobody is certain."""
+    return f"{candidate.confidence:.1%}" if candidate.confidence < 0.9995 else ">99.9%"
+
+
 def show_report(report: Report) -> RenderableType:
     unmet = sum(not step.is_met for step in report.steps)
     title = f"{report.name}: {_count(unmet, 'step') + ' unmet' if unmet else 'as expected'}"
@@ -60,7 +65,7 @@ def _table(search: Search) -> Table:
     table.add_column("#", justify="right")
     table.add_column("person", overflow="fold")
     table.add_column("similarity", justify="right", no_wrap=True)
-    table.add_column("", width=BAR_CELLS)
+    table.add_column("0 to 1", width=BAR_CELLS)
     table.add_column("confidence", justify="right", no_wrap=True)
     table.add_column("false matches\nexpected", justify="right", no_wrap=True)
     for candidate in search.candidates:
@@ -74,7 +79,7 @@ def _row(candidate: Candidate) -> tuple[RenderableType, ...]:
         Text(candidate.name or "(deleted since)"),  # a name is text, never markup
         f"{candidate.similarity:.3f}",
         ProgressBar(total=1, completed=max(0, candidate.similarity), width=BAR_CELLS),
-        f"{candidate.confidence:.1%}",
+        show_confidence(candidate),
         show_expectation(candidate),
     )
 
