@@ -10,7 +10,7 @@ from sqlalchemy import delete
 from gateway_server.database import Database
 from gateway_server.failures import FailureLedger, Undone
 from gateway_server.inference_answers import EnrolledFace
-from gateway_server.inference_client import InferenceClient
+from gateway_server.inference_client import FACE_ID_IN_USE, InferenceClient
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import (
@@ -89,6 +89,13 @@ class Enrolment:
     async def _send(self, face: Face) -> EnrolledFace:
         photo = await self._archive.read(face.photo_sha256)
         await self._inference.put_person(face.person_id)
+        try:
+            return await self._inference.enrol(face.person_id, face.id, photo, face.face_index)
+        except InferenceUnavailable as outage:
+            if outage.reason != FACE_ID_IN_USE:
+                raise
+        # an enrolment with another face_index came to its end there without our hearing of it
+        await self._inference.delete_face(face.person_id, face.id)
         return await self._inference.enrol(face.person_id, face.id, photo, face.face_index)
 
     async def _confirm(self, face: Face, enrolled: EnrolledFace) -> Face:

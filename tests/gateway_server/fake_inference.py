@@ -36,6 +36,7 @@ class FakeInference:
     """`gallery` is person id -> face id -> sha256 of the photo."""
 
     gallery: dict[str, dict[str, str]] = field(default_factory=dict)
+    face_indices: dict[str, str | None] = field(default_factory=dict)
     version: int = 1
     models: dict[str, dict[str, str]] = field(default_factory=lambda: dict(MODELS))
     refusals: dict[str, Refusal] = field(default_factory=dict)
@@ -161,7 +162,10 @@ class FakeInference:
             return problem("person-not-found", 404)
         face_id = options["face_id"]
         existed = face_id in self.gallery[person_id]
+        if existed and self.face_indices[face_id] != options.get("face"):
+            return problem("face-id-in-use", 409)
         self.gallery[person_id][face_id] = sha256
+        self.face_indices[face_id] = options.get("face")
         self.version += not existed
         enrolled = {"person_id": person_id, "face_id": face_id, "gallery": self._size()}
         found = {name: FACE[name] for name in ("quality", "warnings", "box")}

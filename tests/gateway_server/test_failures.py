@@ -211,6 +211,28 @@ async def test_a_pending_enrolment_is_made_good_by_sending_the_photo_again(
     assert await list_failures(operator, open=True) == []
 
 
+@pytest.mark.parametrize("again", [{"face": "1"}, {}])
+async def test_an_enrolment_that_arrived_unheard_of_may_be_sent_again_for_another_face(
+    operator, inference, enrol, again
+):
+    person = await enrol("Ada", make_photo(1))
+    address = f"/v1/persons/{person['id']}/faces"
+    inference.fail("enrol", internal_error)
+    first = {"face": "0"}
+    failed = await operator.post(address, files={"photo": make_photo(2)}, data=first)
+    inference.recover()
+    face_id = failed.json()["face_id"]
+    inference.gallery[person["id"]][face_id] = hashlib.sha256(make_photo(2)).hexdigest()
+    inference.face_indices[face_id] = "0"
+
+    answer = await operator.post(address, files={"photo": make_photo(2)}, data=again)
+
+    assert (answer.status_code, answer.json()["status"]) == (201, "enrolled")
+    assert face_id in inference.gallery[person["id"]]
+    assert inference.face_indices[face_id] == again.get("face")
+    assert await list_failures(operator, open=True) == []
+
+
 async def test_a_face_whose_photo_cannot_be_read_is_a_failure_to_be_made_good(
     operator, inference, enrol, photo_dir
 ):
