@@ -47,7 +47,7 @@ class Retries:
             case Undone(kind="deletion", person_id=str(person_id), face_id=str(face_id)):
                 await self._persons.delete_face(person_id, face_id)
             case Undone(kind="deletion", person_id=str(person_id)):
-                await self._persons.delete(person_id)
+                await self._persons.delete_again(person_id)
 
     async def _close(self, undone: Undone) -> None:
         async with self._database.write() as session:

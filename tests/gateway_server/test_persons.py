@@ -299,6 +299,47 @@ async def test_a_person_deleted_while_a_face_is_enrolled_stays_deleted(operator,
     assert inference.gallery[person["id"]] == {}
 
 
+async def test_a_person_put_back_by_an_enrolment_during_the_deletion_is_deleted_there_too(
+    operator, enrol, inference
+):
+    person = await enrol("Ada", make_photo(1))
+
+    async def put_back(operation):
+        if operation == "delete" and inference.called("delete") == 2:
+            inference.gallery[person["id"]] = {"a late face": "0" * 64}
+
+    inference.before_answer = put_back
+    answer = await operator.delete(f"/v1/persons/{person['id']}")
+
+    assert answer.status_code == 204
+    assert inference.called("delete") == 2
+    assert inference.gallery == {}
+
+
+async def test_a_second_deletion_that_did_not_arrive_can_be_retried(operator, enrol, inference):
+    person = await enrol("Ada", make_photo(1))
+
+    async def put_back_and_fail(operation):
+        if operation == "delete":
+            inference.before_answer = None
+            inference.fail("delete", fail_once_deleted)
+
+    def fail_once_deleted(request):
+        inference.gallery[person["id"]] = {"a late face": "0" * 64}
+        return internal_error(request)
+
+    inference.before_answer = put_back_and_fail
+    answer = await operator.delete(f"/v1/persons/{person['id']}")
+    assert (answer.status_code, slug_of(answer)) == (503, "inference-unavailable")
+    assert (await operator.get(f"/v1/persons/{person['id']}")).status_code == 404
+    inference.recover()
+
+    retried = await operator.post(f"/v1/failures/{answer.json()['failure_id']}/retry")
+
+    assert (retried.status_code, retried.json()["outcome"]) == (200, "deleted")
+    assert inference.gallery == {}
+
+
 async def test_a_person_whose_inference_is_away_is_kept_for_later(
     operator: httpx.AsyncClient, inference
 ):
