@@ -150,7 +150,7 @@ class Matcher:
             person_id=found.person_id,
             face_id=found.face_id,
             similarity=found.similarity,
-            confidence=scale.confidence(model, found.similarity),
+            confidence=scale.confidence(model, found.similarity, comparisons),
             expected_false_matches=scale.expected_false_matches(
                 model, found.similarity, comparisons
             ),

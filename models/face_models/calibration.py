@@ -12,11 +12,10 @@ FMR
     a hundredth of one match in all impostor comparisons measured.
 
 Confidence
-    P(same person | s) before anything else is known, at even odds: isotonic regression of genuine
-    against impostor pairs, both classes weighing the same, with one pair of either class added to
-    every step (Laplace's rule of succession), so that it never says 0 or 1. It is no probability
-    within a search, where one gallery face in thousands can be the right one: there, look at the
-    expected false matches.
+    P(same person | s) at even odds: isotonic regression of genuine against impostor pairs, both
+    classes weighing the same, with one pair of either class added to every step (Laplace's rule of
+    succession), so that it never says 0 or 1. A search is no even bet: there the odds are divided
+    by the number of faces that the probe is compared with.
 """
 
 from __future__ import annotations
@@ -98,10 +97,16 @@ class Calibration:
         table = self._table(model)
         return float(np.interp(similarity, table.similarity, table.fnmr))
 
-    def confidence(self, model: str, similarity: float) -> float:
-        """P(same person | similarity) at even prior odds, in (0, 1)."""
+    def confidence(self, model: str, similarity: float, comparisons: int = 1) -> float:
+        """P(same person | similarity), in (0, 1), the prior odds being 1 to `comparisons`.
+
+        In a search that is one face against all others of the gallery: what convinces among forty
+        faces is a weak hint among a million.
+        """
         table = self._table(model)
-        return float(np.interp(similarity, table.similarity, table.confidence))
+        at_even_odds = float(np.interp(similarity, table.similarity, table.confidence))
+        odds = at_even_odds / (1 - at_even_odds) / max(comparisons, 1)
+        return odds / (1 + odds)
 
     def expected_false_matches(self, model: str, similarity: float, comparisons: int) -> float:
         """Mean number of wrong faces at or above this similarity among `comparisons` faces.

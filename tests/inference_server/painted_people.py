@@ -113,8 +113,8 @@ class PaintedCalibration:
     def fmr(self, model: str, similarity: float) -> float:
         return float(10 ** (-6 * max(similarity, 0)))
 
-    def confidence(self, model: str, similarity: float) -> float:
-        return (similarity + 1) / 2
+    def confidence(self, model: str, similarity: float, comparisons: int = 1) -> float:
+        return (similarity + 1) / 2 / comparisons
 
     def expected_false_matches(self, model: str, similarity: float, comparisons: int) -> float:
         return self.fmr(model, similarity) * comparisons

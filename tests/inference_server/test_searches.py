@@ -72,8 +72,8 @@ def test_a_candidates_numbers_come_from_the_calibration(enrolled: FlaskClient):
     candidates = upload(enrolled, "/v1/match", paint(RED)).get_json()["candidates"]
     for candidate in candidates:
         similarity = candidate["similarity"]
-        assert candidate["confidence"] == pytest.approx((similarity + 1) / 2, abs=1e-5)
         faces = 4
+        assert candidate["confidence"] == pytest.approx((similarity + 1) / 2 / faces, abs=1e-5)
         expected = faces * 10 ** (-6 * max(similarity, 0))
         assert candidate["expected_false_matches"] == pytest.approx(expected, rel=1e-3)
 

@@ -115,6 +115,15 @@ def test_similarities_at_and_past_the_ends_have_answers(calibration, similarity)
     assert 0 < calibration.confidence("base", similarity) < 1
 
 
+def test_what_convinces_one_to_one_is_a_weaker_hint_among_many(calibration):
+    alone = calibration.confidence("base", 0.5)
+    among_a_thousand = calibration.confidence("base", 0.5, comparisons=1000)
+
+    assert among_a_thousand < alone
+    odds = [share / (1 - share) for share in (alone, among_a_thousand)]
+    assert odds[0] / odds[1] == pytest.approx(1000)
+
+
 @pytest.mark.parametrize("comparisons", [0, 1, 4021, 1_000_000])
 def test_expected_false_matches_grow_with_the_comparisons(calibration, comparisons):
     expected = calibration.expected_false_matches("base", 0.35, comparisons)
