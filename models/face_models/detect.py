@@ -145,7 +145,8 @@ class Detector:
 
 def thorough_scale(rgb: Rgb) -> float:
     """The scale of a view that hides no face worth finding; 1 for small photos."""
-    return min(1.0, THOROUGH_SIDE_PX / max(rgb.shape[:2]))
+    height, width = rgb.shape[:2]
+    return min(1.0, THOROUGH_SIDE_PX / max(height, width))
 
 
 def view_of(rgb: Rgb, side_px: int, margin_px: int = 0) -> View:
