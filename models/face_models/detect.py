@@ -146,7 +146,7 @@ class Detector:
 def thorough_scale(rgb: Rgb) -> float:
     """The scale of a view that hides no face worth finding; 1 for small photos."""
     height, width = rgb.shape[:2]
-    return min(1.0, THOROUGH_SIDE_PX / max(height, width))
+    return float(min(1.0, THOROUGH_SIDE_PX / max(height, width)))
 
 
 def view_of(rgb: Rgb, side_px: int, margin_px: int = 0) -> View:
