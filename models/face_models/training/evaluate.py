@@ -40,8 +40,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairsReport:
-    """Verification by one network: of every pair, failures to enrol counted as errors, and of those
-    pairs alone whose photos could both be enrolled.
+    """Verification by one network, of every pair: failures to enrol are counted as errors.
+
+    `enrolled_only` leaves out the pairs with a photo that could not be enrolled.
     """
 
     model: str
