@@ -23,8 +23,8 @@ from face_models.spec import MODEL_NAMES, WEIGHTS_DIR, ModelSpec, load_specs
 
 SEVERAL_FACES: Final = "several_faces"
 RIVAL_RATIO: Final = 0.5
-"""From this share of the best face's prominence on, a second face is about as good: two people of
-one size side by side differ by less than that, a passer-by in the background by much more."""
+"""From this share of the chosen face's area x score on, another face is about as good, wherever it
+stands: in a group nobody is meant more than the others; a passer-by behind them is far smaller."""
 
 Box = tuple[float, float, float, float]
 
@@ -216,11 +216,18 @@ def prominence(detection: Detection, rgb: Rgb) -> float:
     """
     height, width = rgb.shape[:2]
     x, y, w, h = detection.box
-    seen_w = max(min(x + w, width) - max(x, 0), 0)
-    seen_h = max(min(y + h, height) - max(y, 0), 0)
     off_centre = math.hypot(x + w / 2 - width / 2, y + h / 2 - height / 2)
     centrality = max(1 - off_centre / math.hypot(width / 2, height / 2), 0)
-    return float(seen_w * seen_h * detection.score * centrality)
+    return presence(detection, rgb) * centrality
+
+
+def presence(detection: Detection, rgb: Rgb) -> float:
+    """Area in the picture x detector's score: how much of a face there is, wherever it stands."""
+    height, width = rgb.shape[:2]
+    x, y, w, h = detection.box
+    seen_w = max(min(x + w, width) - max(x, 0), 0)
+    seen_h = max(min(y + h, height) - max(y, 0), 0)
+    return float(seen_w * seen_h * detection.score)
 
 
 def _is_usable(detection: Detection) -> bool:
@@ -232,8 +239,8 @@ def _is_usable(detection: Detection) -> bool:
 def _rivalry(detections: Sequence[Detection], rgb: Rgb) -> tuple[str, ...]:
     if len(detections) < 2:
         return ()
-    best, second = (prominence(found, rgb) for found in detections[:2])
-    return (SEVERAL_FACES,) if second >= RIVAL_RATIO * best else ()
+    best, *others = (presence(found, rgb) for found in detections)
+    return (SEVERAL_FACES,) if max(others) >= RIVAL_RATIO * best else ()
 
 
 def _face(index: int, photo: Photo, detection: Detection) -> Face:
