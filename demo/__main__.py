@@ -135,10 +135,7 @@ def _share(part: int, whole: int) -> str:
 
 def _up(asked: argparse.Namespace) -> int:
     plan = servers.Plan.on_free_ports(asked.data.resolve(), GATEWAY_PORT, INFERENCE_PORT)
-    with suppress(KeyboardInterrupt), _house(plan) as house:
-        key = servers.make_key(
-            plan, "operator", f"make up, {datetime.now().astimezone():%Y-%m-%d %H:%M}"
-        )
+    with suppress(KeyboardInterrupt), _house(plan) as house, _operators_key(plan) as key:
         if asked.photos:
             _enrol(house, people.read_people(asked.photos))
         _print_doors(plan, key)
@@ -146,6 +143,16 @@ def _up(asked: argparse.Namespace) -> int:
             house.check()
             time.sleep(1)
     return 0
+
+
+@contextmanager
+def _operators_key(plan: servers.Plan) -> Iterator[str]:
+    """A key that opens nothing once the servers are stopped: starts leave no keys behind."""
+    key = servers.make_key(plan, "operator", f"make up, {datetime.now().astimezone():%F %R}")
+    try:
+        yield key
+    finally:
+        servers.revoke_key(plan, key)
 
 
 def _print_doors(plan: servers.Plan, key: str) -> None:

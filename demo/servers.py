@@ -165,8 +165,18 @@ def running(plan: Plan) -> Iterator[House]:
 
 def make_key(plan: Plan, role: str, owner: str) -> str:
     """A new key of the gateway's, by its own command, which needs no server."""
+    return _keys(plan, "create", "--role", role, "--name", owner)
+
+
+def revoke_key(plan: Plan, key: str) -> None:
+    """The key `rk_ID_SECRET` opens nothing from now on."""
+    _keys(plan, "revoke", key.split("_")[1])
+
+
+def _keys(plan: Plan, *words: str) -> str:
+    """What `gateway-server keys …` answers."""
     done = subprocess.run(
-        [_console_script("gateway-server"), "keys", "create", "--role", role, "--name", owner],
+        [_console_script("gateway-server"), "keys", *words],
         env={**os.environ, **plan.gateway_environment()},
         capture_output=True,
         text=True,
@@ -174,7 +184,7 @@ def make_key(plan: Plan, role: str, owner: str) -> str:
         check=False,
     )
     if done.returncode:
-        raise ServerFailed(f"gateway-server keys create: {done.stderr.strip()}")
+        raise ServerFailed(f"gateway-server keys {words[0]}: {done.stderr.strip()}")
     return done.stdout.strip()
 
 

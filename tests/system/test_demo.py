@@ -109,6 +109,15 @@ def test_up_keeps_people_over_a_restart_and_leaves_no_server_behind(tmp_path: Pa
         assert [candidate.person_id for candidate in found.candidates] == [ada.id]
 
 
+def test_the_key_of_one_start_opens_nothing_at_the_next(tmp_path: Path) -> None:
+    with up(tmp_path) as earlier:
+        pass
+    with up(tmp_path) as door:
+        bearer = {"Authorization": f"Bearer {earlier['key']}"}
+        refused = requests.get(f"{door['url']}/v1/persons", headers=bearer, timeout=5)
+    assert refused.status_code == 401
+
+
 def test_the_example_scenario_is_met(tmp_path: Path) -> None:
     scenario = ROOT / "mobile-client-mock" / "scenarios" / "found_again.toml"
     with up(tmp_path) as door:
