@@ -55,6 +55,17 @@ class Doubler(torch.nn.Module):
         return 2 * rgb
 
 
+def test_an_exported_graph_names_no_file_of_the_machine_it_was_made_on(tmp_path: Path) -> None:
+    target = tmp_path / "doubler.onnx"
+    export_graph(Graph(Doubler(), _example(), ("embedding",)), target)
+    assert b".py" not in target.read_bytes()
+
+
+@pytest.mark.parametrize("file", sorted(WEIGHTS_DIR.glob("*.onnx")), ids=lambda file: file.name)
+def test_a_shipped_graph_names_no_file_of_the_machine_it_was_made_on(file: Path) -> None:
+    assert b".py" not in file.read_bytes()
+
+
 class Fickle(torch.nn.Module):
     """Answers something else in torch than in the graph that was traced from it."""
 
