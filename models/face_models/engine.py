@@ -79,19 +79,30 @@ class Engine:
         )
         self._prove()
 
-    def embed(self, crops: Crops, models: tuple[str, ...] = MODEL_NAMES) -> Embeddings:
+    def embed(
+        self, crops: Crops, models: tuple[str, ...] = MODEL_NAMES, *, flip: bool = False
+    ) -> Embeddings:
         """Crops (n, 224, 224, 3) -> embeddings, in one batch; the base network always runs.
 
+        `flip`: embeddings of crop and mirror image are added and normalised, at twice the price;
+        the maps stay those of the crops.
+
         Raises:
-            EmbeddingFailed: ONNX Runtime failed, or an answer is not finite.
+            EmbeddingFailed: ONNX Runtime failed, or an answer is not finite or has no direction.
         """
         _check_request(crops, models)
+        if flip:
+            return self._embed_flipped(crops, models)
         rgb = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
         base, maps = _run(self._base, ("embedding", "heatmap"), {"rgb": rgb})
         heatmap = np.empty((0, self.specs["heatmap"].dimensions), dtype=np.float32)
         if "heatmap" in models:
             (heatmap,) = _run(self._heatmap, ("embedding",), {"rgb": rgb, "heatmap": maps})
         return Embeddings(base, heatmap, maps[:, 0])
+
+    def _embed_flipped(self, crops: Crops, models: tuple[str, ...]) -> Embeddings:
+        both = self.embed(np.concatenate([crops, crops[:, :, ::-1]]), models)
+        return Embeddings(_folded(both.base), _folded(both.heatmap), both.maps[: len(crops)])
 
     def _prove(self) -> None:
         """One inference at start: wrong graphs are found now, and the first photo is not slow."""
@@ -134,6 +145,16 @@ def _run(
         if not np.isfinite(answer).all():
             raise EmbeddingFailed(f"The network's {name!r} holds numbers that are not finite.")
     return answers
+
+
+def _folded(vectors: Vectors) -> Vectors:
+    """Rows of crops, then of their mirror images -> the directions of their sums."""
+    crops, mirrored = np.split(vectors, 2)
+    sums = crops + mirrored
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    if (lengths == 0).any():
+        raise EmbeddingFailed("A crop's embedding and its mirror image's cancel out.")
+    return np.asarray(sums / lengths, dtype=np.float32)
 
 
 def _check_request(crops: Crops, models: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from face_models.engine import Engine
 from face_models.errors import EmbeddingFailed, WeightsError
@@ -60,6 +61,64 @@ def test_threads_share_an_engine(engine, crops):
     with ThreadPoolExecutor(4) as threads:
         for found in threads.map(lambda _: engine.embed(crops).heatmap, range(16)):
             np.testing.assert_array_equal(found, alone)
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Engine:
+    """The trained networks: unlike the tiny ones they tell a crop from its mirror image."""
+    return Engine()
+
+
+def mirrored(crops: np.ndarray) -> np.ndarray:
+    return crops[:, :, ::-1]
+
+
+@pytest.mark.parametrize("name", ["base", "heatmap"])
+def test_a_flipped_embedding_is_the_direction_of_crop_and_mirror_image(shipped, crops, name):
+    both = [getattr(shipped.embed(batch), name) for batch in (crops, mirrored(crops))]
+    expected = sum(both) / np.linalg.norm(sum(both), axis=1, keepdims=True)
+    found = getattr(shipped.embed(crops, flip=True), name)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found - both[0]).max() > 1e-3
+
+
+def test_a_crop_and_its_mirror_image_have_one_flipped_embedding(shipped, crops):
+    one, other = (shipped.embed(batch, flip=True) for batch in (crops, mirrored(crops)))
+    np.testing.assert_allclose(one.base, other.base, atol=1e-5)
+    np.testing.assert_allclose(one.heatmap, other.heatmap, atol=1e-5)
+
+
+@pytest.mark.parametrize("models", MODEL_CHOICES)
+def test_flipping_leaves_the_maps_those_of_the_crops(shipped, crops, models):
+    plain, flipped = (shipped.embed(crops, models, flip=flip) for flip in (False, True))
+    np.testing.assert_allclose(flipped.maps, plain.maps, atol=1e-5)
+    assert flipped.heatmap.shape == plain.heatmap.shape
+
+
+def test_no_crops_have_no_flipped_embeddings(engine):
+    found = engine.embed(np.empty((0, 224, 224, 3), np.uint8), flip=True)
+    assert [array.shape[0] for array in (found.base, found.heatmap, found.maps)] == [0, 0, 0]
+
+
+def one_sided_base() -> onnx.ModelProto:
+    """Sees 2 x left edge - right edge: a bright left edge alone is the opposite of its mirror."""
+    model = tiny_networks.tiny_base()
+    colour = next(node for node in model.graph.node if "colour_mean" in node.output)
+    colour.input[0] = "sided"
+    model.graph.node.insert(0, helper.make_node("Mul", ["rgb", "sides"], ["sided"]))
+    sides = np.zeros((1, 1, 1, 224), np.float32)
+    sides[..., 0], sides[..., -1] = 2, -1
+    model.graph.initializer.append(numpy_helper.from_array(sides, "sides"))
+    return model
+
+
+def test_embeddings_that_cancel_out_are_a_failure_not_a_number(weights):
+    onnx.save(one_sided_base(), weights / "base.onnx")
+    write_specs(weights, {})
+    lopsided = np.zeros((1, 224, 224, 3), np.uint8)
+    lopsided[:, :, 0] = 255
+    with pytest.raises(EmbeddingFailed, match="cancel"):
+        Engine(weights).embed(lopsided, ("base",), flip=True)
 
 
 def test_an_embedding_without_direction_is_a_failure_not_a_number(engine):
