@@ -4,48 +4,70 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from face_models.training.augment import AugmentSettings
+from face_models.training.views import ViewSettings
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training at one input size, with its own warm-up and cosine decay."""
+    """A stretch of training at one input size, with its own warm-up and cosine decay.
+
+    Of every batch `views_share` are views that the teacher saw too, the others photos.
+    """
 
     input_px: int
     photos: int  # views to learn from, over as many passes as that takes
     batch: int
     peak_learning_rate: float
     warmup_share: float = 0.05
+    views_share: float = 0.5
 
 
 @dataclass(frozen=True)
 class LossSettings:
     distillation: float = 1.0
+    relations: float = 5.0
     arcface: float = 0.03
     arcface_scale: float = 32.0
     arcface_margin_rad: float = 0.3
+
+
+NO_CHANGE = AugmentSettings(
+    mirror_chance=0.0, scale=0.0, turn_deg=0.0, shift=0.0, brightness=0.0, contrast=0.0,
+    saturation=0.0, gamma=0.0, cast=0.0, grey_chance=0.0, blur_chance=0.0, shrink_chance=0.0,
+    noise_chance=0.0, occlusion_chance=0.0,
+)  # fmt: skip
+DAMAGE = replace(
+    NO_CHANGE, mirror_chance=0.5, blur_chance=0.05, shrink_chance=0.15, noise_chance=0.15,
+    occlusion_chance=0.2,
+)  # fmt: skip
+"""What a view suffers on its way from the teacher to the student."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run's result, but the data and the code."""
 
-    name: str  # "base" | "heatmap"
+    name: str  # of the run's folder
     backbone: str
     seed: int
     stages: tuple[Stage, ...]
-    init: str = ""  # backbone weights inside the data folder; base network only
-    base_run: str = ""  # run folder of the trained base network; heatmap network only
+    init: str = ""  # backbone weights inside the data folder
+    start_run: str = ""  # the run whose network this one goes on from, instead of `init`
+    base_run: str = ""  # the run of the base network that draws the heatmaps; heatmap network only
     weight_decay: float = 0.05
+    ema_decay: float = 0.999
     min_photos: int = 2
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
+    damage: AugmentSettings = DAMAGE
+    views: ViewSettings = field(default_factory=ViewSettings)
 
 
 def read_config(path: Path) -> RunConfig:
@@ -54,6 +76,8 @@ def read_config(path: Path) -> RunConfig:
     raw["stages"] = tuple(_build(Stage, stage, path) for stage in raw.get("stages", []))
     raw["loss"] = _build(LossSettings, raw.get("loss", {}), path)
     raw["augment"] = _build(AugmentSettings, raw.get("augment", {}), path)
+    raw["damage"] = _build(AugmentSettings, {**asdict(DAMAGE), **raw.get("damage", {})}, path)
+    raw["views"] = _build(ViewSettings, raw.get("views", {}), path)
     return _build(RunConfig, raw, path)
 
 

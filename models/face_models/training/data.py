@@ -10,6 +10,7 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -39,6 +40,11 @@ class FaceSet:
     @property
     def identities(self) -> int:
         return int(self.identity.max()) + 1 if len(self) else 0
+
+    @property
+    def teacher_both_ways(self) -> NDArray[np.float32]:
+        """(n, 128): what the teacher says of the photo and its mirror image together."""
+        return _unit(self.teacher + self.teacher_flipped)
 
     def images(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(m, 112, 112, 3) RGB of the named faces, a copy."""
@@ -117,6 +123,6 @@ def _number_identities(names: NDArray[np.generic], min_photos: int) -> NDArray[n
     return renumbered[number].astype(np.int64)
 
 
-def _unit(vectors: NDArray[np.generic]) -> NDArray[np.float32]:
+def _unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
     wide = vectors.astype(np.float32)
     return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True))

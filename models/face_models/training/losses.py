@@ -16,6 +16,15 @@ def distillation(embedding: Tensor, teacher: Tensor) -> Tensor:
     return (1 - F.cosine_similarity(embedding, teacher)).mean()
 
 
+def relations(embedding: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of all cosines within the batch (Park et al. 2019, arXiv:1904.05068).
+
+    What a gallery ranks by are cosines between faces: they are matched beside the directions.
+    """
+    student = F.normalize(embedding)
+    return F.mse_loss(student @ student.T, teacher @ teacher.T)
+
+
 class ArcFace(nn.Module):
     """Additive angular margin loss (Deng et al. 2019, arXiv:1801.07698) around fixed centres.
 

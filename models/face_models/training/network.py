@@ -110,9 +110,10 @@ def widen_first_convolution(trunk: nn.Module, input_channels: int) -> None:
     setattr(parent, name, wide)
 
 
-def heatmap_network_from(base: FaceNetwork, backbone: str) -> FaceNetwork:
-    """A 4-channel network that starts from the base network's weights."""
+def continued(start: FaceNetwork, backbone: str, input_channels: int) -> FaceNetwork:
+    """A new network with `start`'s weights; the first convolution is widened where needed."""
     network = FaceNetwork(backbone)
-    network.load_state_dict(base.state_dict())
-    widen_first_convolution(network.trunk, 4)
+    network.load_state_dict(start.state_dict())
+    if input_channels > 3:
+        widen_first_convolution(network.trunk, input_channels)
     return network

@@ -23,6 +23,7 @@ input_px = 32
 photos = 48
 batch = 8
 peak_learning_rate = 1e-3
+views_share = 0.0
 """
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from face_models.training.losses import ArcFace, distillation, identity_centres
+from face_models.training.losses import ArcFace, distillation, identity_centres, relations
 
 pytestmark = pytest.mark.training
 
@@ -17,6 +17,14 @@ def test_distillation_is_zero_for_the_same_direction_and_two_for_the_opposite() 
     teacher = torch.eye(4)[:2]
     assert distillation(3 * teacher, teacher).item() == pytest.approx(0, abs=1e-6)
     assert distillation(-teacher, teacher).item() == pytest.approx(2)
+
+
+def test_relations_are_kept_by_any_rotation_and_cost_the_squared_difference_of_cosines() -> None:
+    teacher = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    turned = teacher @ torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    assert relations(3 * turned, teacher).item() == pytest.approx(0, abs=1e-7)
+    square = torch.eye(2)  # cosine 0 instead of sqrt(1/2), in two of the four places
+    assert relations(square, teacher).item() == pytest.approx(0.25)
 
 
 def test_arcface_without_margin_is_softmax_over_scaled_cosines() -> None:

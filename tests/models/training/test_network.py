@@ -8,8 +8,8 @@ import torch
 from face_models.training.network import (
     BACKBONES,
     FaceNetwork,
+    continued,
     first_convolution,
-    heatmap_network_from,
 )
 
 pytestmark = pytest.mark.training
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.training
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_the_fourth_channel_starts_as_the_mean_of_the_rgb_kernels(backbone: str) -> None:
     base = FaceNetwork(backbone)
-    wide = first_convolution(heatmap_network_from(base, backbone).trunk)[2].weight
+    wide = first_convolution(continued(base, backbone, 4).trunk)[2].weight
     old = first_convolution(base.trunk)[2].weight
     assert torch.equal(wide[:, :3], old)
     assert torch.allclose(wide[:, 3], old.mean(dim=1))

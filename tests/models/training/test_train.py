@@ -74,34 +74,14 @@ def test_a_trained_network_survives_its_file(
             assert torch.equal(ours, theirs)
 
 
-def test_every_photo_is_seen_once_a_pass() -> None:
-    stage = training.Stage(input_px=32, photos=40, batch=8, peak_learning_rate=1e-3)
-    seen = [
-        photo
-        for step in range(5)
-        for photo in training._chosen_photos(20, 1, training.Moment(stage, step, 5))
-    ]
-    assert sorted(seen[:20]) == sorted(seen[20:]) == list(range(20))
-    assert seen[:20] != seen[20:]
-
-
-def test_the_learning_rate_warms_up_and_falls_to_nothing() -> None:
-    stage = training.Stage(
-        input_px=32, photos=800, batch=8, peak_learning_rate=1.0, warmup_share=0.1
-    )
-    rates = [training.Moment(stage, step, 100).learning_rate for step in range(100)]
-    assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[-1] < 0.001
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-
-
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
         ("colour = 1", "RunConfig has no key colour"),
         ("[augment]\nblurr = 2", "AugmentSettings has no key blurr"),
         ("[loss]\nteacher = 2", "LossSettings has no key teacher"),
+        ("[damage]\nfog = 2", "AugmentSettings has no key fog"),
+        ("[views]\nmany = 2", "ViewSettings has no key many"),
     ],
 )
 def test_an_unknown_key_of_a_config_is_named(tmp_path: Path, line: str, complaint: str) -> None:

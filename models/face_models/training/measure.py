@@ -1,0 +1,65 @@
+"""How far a network in training has come: figures on the validation identities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from face_models.training.data import NO_IDENTITY, FaceSet
+from face_models.training.gradcam import ExplainedBase, explain
+from face_models.training.lesson import enlarged
+from face_models.training.network import FaceNetwork
+from face_models.training.verification import roc
+
+BATCH = 64
+FALSE_ACCEPT_RATE = 1e-3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """`agreement`: mean cosine with the teacher's clean answers; the rest over all pairs."""
+
+    agreement: float
+    auc: float
+    tar: float  # at `FALSE_ACCEPT_RATE`
+
+    def __str__(self) -> str:
+        return (
+            f"cosine with the teacher {self.agreement:.4f}, AUC {self.auc:.4f}, "
+            f"TAR@{FALSE_ACCEPT_RATE:g} {self.tar:.4f}"
+        )
+
+
+@torch.no_grad()
+def embed_set(
+    network: FaceNetwork, base: ExplainedBase | None, faces: FaceSet, input_px: int
+) -> Tensor:
+    """(n, 128) unit embeddings of all faces; `base` draws the heatmaps where there is one."""
+    parts = []
+    for start in range(0, len(faces), BATCH):
+        chosen = np.arange(start, min(start + BATCH, len(faces)))
+        rgb = enlarged(faces.images(chosen), input_px)
+        heat = explain(base, rgb) if base is not None else None
+        parts.append(functional.normalize(network(rgb, heat)))
+    return torch.cat(parts)
+
+
+def measure(
+    network: FaceNetwork, base: ExplainedBase | None, faces: FaceSet, input_px: int
+) -> Measured:
+    known = faces.identity != NO_IDENTITY
+    vectors = embed_set(network, base, faces, input_px).numpy()
+    agreement = (vectors * faces.teacher_both_ways).sum(axis=1).mean()
+    upper = np.triu_indices(int(known.sum()), 1)
+    similarity = (vectors[known] @ vectors[known].T)[upper].astype(np.float64)
+    identity = faces.identity[known]
+    far, tar = roc(similarity, identity[upper[0]] == identity[upper[1]])
+    return Measured(
+        agreement=round(float(agreement), 5),
+        auc=round(float(np.trapezoid(tar, far)), 5),
+        tar=round(float(tar[far <= FALSE_ACCEPT_RATE].max()), 5),
+    )
