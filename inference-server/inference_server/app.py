@@ -61,13 +61,15 @@ def create_app(settings: Settings, pipeline: FacePipeline, gallery: Gallery) -> 
 
 
 def demands_of(settings: Settings) -> PipelineSettings:
-    """What this server demands of a photo, in the pipeline's words."""
+    """What this server demands of a photo and makes of a face, in the pipeline's words."""
     return PipelineSettings(
         limits=PhotoLimits(
             max_bytes=settings.max_photo_bytes, max_pixels=settings.max_photo_pixels
         ),
         min_face_px=settings.min_face_px,
         min_quality=settings.min_quality,
+        descriptor=settings.descriptor,
+        flip=bool(settings.flip),
     )
 
 

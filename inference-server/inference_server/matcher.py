@@ -17,6 +17,7 @@ from inference_server.gallery import (
     SearchResult,
     VectorIndex,
 )
+from inference_server.scale import Scale
 from inference_server.stopwatch import Stopwatch
 
 LEAD: Final = "lead"
@@ -86,6 +87,7 @@ class Matcher:
 
     def __init__(self, pipeline: FacePipeline, index: VectorIndex, policy: Policy) -> None:
         self._pipeline = pipeline
+        self._scale = Scale(pipeline)
         self._index = index
         self._policy = policy
 
@@ -108,8 +110,8 @@ class Matcher:
             counts=found.counts,
             analysis=analysis,
             face=face,
-            warnings=analysis.warnings_for(options.face),
-            verdict=self._verdict(candidates),
+            warnings=(*analysis.warnings_for(options.face), *self._scale.warnings(options.model)),
+            verdict=self._verdict(options.model, candidates),
             candidates=candidates,
             timings_ms=watch.timings_ms(analysis.timings_ms),
         )
@@ -123,14 +125,15 @@ class Matcher:
         analyses = [self._pipeline.analyse(photo) for photo in (photo_a, photo_b)]
         a, b = self._embed([self._pipeline.choose(analysis) for analysis in analyses], model)
         similarity = float(np.clip(a @ b, -1, 1))
-        rate = self._pipeline.calibration.fmr(model, similarity)
+        rate = self._scale.fmr(model, similarity)
+        warnings = [*analyses[0].warnings, *analyses[1].warnings, *self._scale.warnings(model)]
         return Verification(
             model=model,
             similarity=similarity,
-            confidence=self._pipeline.calibration.confidence(model, similarity),
+            confidence=self._scale.confidence(model, similarity),
             false_match_rate=rate,
-            same=rate <= self._policy.verify_max_false_match_rate,
-            warnings=tuple(dict.fromkeys(w for analysis in analyses for w in analysis.warnings)),
+            same=self._scale.covers(model) and rate <= self._policy.verify_max_false_match_rate,
+            warnings=tuple(dict.fromkeys(warnings)),
         )
 
     def _embed(self, faces: Sequence[Face], model: str) -> Sequence[Embedding]:
@@ -144,21 +147,20 @@ class Matcher:
         )
 
     def _candidate(self, model: str, rank: int, found: Resemblance, comparisons: int) -> Candidate:
-        scale = self._pipeline.calibration
         return Candidate(
             rank=rank,
             person_id=found.person_id,
             face_id=found.face_id,
             similarity=found.similarity,
-            confidence=scale.confidence(model, found.similarity, comparisons),
-            expected_false_matches=scale.expected_false_matches(
+            confidence=self._scale.confidence(model, found.similarity, comparisons),
+            expected_false_matches=self._scale.expected_false_matches(
                 model, found.similarity, comparisons
             ),
         )
 
-    def _verdict(self, candidates: Sequence[Candidate]) -> str:
-        """A lead is a best candidate whom chance hardly explains."""
+    def _verdict(self, model: str, candidates: Sequence[Candidate]) -> str:
+        """A lead is a best candidate whom chance hardly explains, as far as that was measured."""
         allowed = self._policy.lead_max_expected_false_matches
-        if candidates and candidates[0].expected_false_matches <= allowed:
-            return LEAD
-        return NO_CREDIBLE_LEAD
+        if not candidates or not self._scale.covers(model):
+            return NO_CREDIBLE_LEAD
+        return LEAD if candidates[0].expected_false_matches <= allowed else NO_CREDIBLE_LEAD

@@ -11,6 +11,7 @@ from face_models.errors import PhotoError
 from inference_server.face_pipeline import FacePipeline, stamp_of
 from inference_server.gallery import Counts, Gallery
 from inference_server.problems import NotReady
+from inference_server.scale import Scale
 
 PROOF_PHOTO: Final = "nobody.webp"
 
@@ -19,10 +20,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """`outdated_faces`: enrolled with other networks, found by no search until enrolled anew."""
+    """`outdated_faces`: enrolled with other networks or settings, found by no search until anew.
+
+    `uncalibrated`: models whose similarities nothing is known of.
+    """
 
     counts: Counts
     outdated_faces: int
+    uncalibrated: tuple[str, ...]
 
 
 class ReadinessCheck:
@@ -41,9 +46,11 @@ class ReadinessCheck:
         outdated = self._gallery.store.count_outdated(stamp_of(self._pipeline))
         if outdated:
             log.warning(
-                "%d faces were enrolled with other networks; no search finds them", outdated
+                "%d faces were enrolled with other networks or settings; no search finds them",
+                outdated,
             )
-        return Readiness(self._gallery.index.counts(), outdated)
+        uncalibrated = Scale(self._pipeline).uncalibrated
+        return Readiness(self._gallery.index.counts(), outdated, uncalibrated)
 
     def _prove_inference(self) -> None:
         try:

@@ -106,14 +106,22 @@ def gallery_document(counts: Counts, prints: Fingerprints) -> Document:
 
 
 def readiness_document(readiness: Readiness, prints: Fingerprints) -> Document:
-    outdated = readiness.outdated_faces
-    warning = f"{outdated} faces were enrolled with other networks; no search finds them."
     return {
         "status": "ready",
         "gallery": gallery_document(readiness.counts, prints),
-        "outdated_faces": outdated,
-        "warnings": [warning] if outdated else [],
+        "outdated_faces": readiness.outdated_faces,
+        "warnings": _readiness_warnings(readiness),
     }
+
+
+def _readiness_warnings(readiness: Readiness) -> list[str]:
+    faces = readiness.outdated_faces
+    outdated = f"{faces} faces were enrolled with other networks or settings; no search finds them."
+    uncalibrated = [
+        f"Model {model!r} is not calibrated for what is compared; it gives no leads."
+        for model in readiness.uncalibrated
+    ]
+    return [*([outdated] if faces else []), *uncalibrated]
 
 
 def model_document(name: str, prints: Fingerprints) -> Document:

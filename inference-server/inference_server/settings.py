@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from face_models.photo import PhotoLimits
 from face_models.spec import WEIGHTS_DIR
+from face_models.template import DESCRIPTORS, EMBEDDING
 
 REQUIRED: Final = "(required)"
 SHIPPED: Final = "(shipped)"
@@ -81,6 +82,18 @@ class Settings:
     min_quality: int = _setting(
         10, "0..100", "least quality of the face that is compared", at_most=100
     )
+    descriptor: str = _setting(
+        EMBEDDING,
+        "name",
+        "what stands for a face where the heatmap model is asked: the network's embedding, or "
+        "`heatmap`, the paper's 16,384 numbers; a change needs a new enrolment",
+    )
+    flip: int = _setting(
+        0,
+        "0 or 1",
+        "1: embeddings of face and mirror image are added; a change needs a new enrolment",
+        at_most=1,
+    )
     lead_max_expected_false_matches: float = _setting(
         0.1, "faces", "a candidate is a lead while chance explains at most so many"
     )
@@ -96,6 +109,9 @@ class Settings:
             raise SettingsError(f"INTERNAL_TOKEN needs at least {MIN_TOKEN_CHARS} characters.")
         if self.log_level not in logging.getLevelNamesMapping():
             raise SettingsError(f"LOG_LEVEL={self.log_level!r} is not a level such as INFO.")
+        if self.descriptor not in DESCRIPTORS:
+            known = " or ".join(DESCRIPTORS)
+            raise SettingsError(f"DESCRIPTOR={self.descriptor!r} is not {known}.")
 
     @classmethod
     def from_mapping(cls, environment: Mapping[str, str]) -> Self:

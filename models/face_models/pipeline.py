@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
@@ -14,12 +14,14 @@ import numpy as np
 
 from face_models.align import CROP_PX, Landmarks, align
 from face_models.calibration import UNCALIBRATED, Calibration
+from face_models.descriptor import heatmap_descriptor
 from face_models.detect import Detection, Detector
 from face_models.engine import Crops, Embeddings, Engine
 from face_models.errors import FaceTooSmall, NoFace, NoSuchFace, QualityTooLow
 from face_models.photo import Photo, PhotoLimits, Rgb, read_photo
 from face_models.quality import assess
 from face_models.spec import MODEL_NAMES, WEIGHTS_DIR, ModelSpec, load_specs
+from face_models.template import EMBEDDING, HEATMAP, Template, template_of
 
 SEVERAL_FACES: Final = "several_faces"
 RIVAL_RATIO: Final = 0.5
@@ -37,20 +39,29 @@ class Embedder(Protocol):
     @property
     def specs(self) -> Mapping[str, ModelSpec]: ...
 
-    def embed(self, crops: Crops, models: tuple[str, ...] = MODEL_NAMES) -> Embeddings: ...
+    def embed(
+        self, crops: Crops, models: tuple[str, ...] = MODEL_NAMES, *, flip: bool = False
+    ) -> Embeddings: ...
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSettings:
-    """What is demanded of a photo and of the face that is chosen.
+    """What is demanded of a photo and of the face that is chosen, and what stands for the face.
 
     `min_face_px`: shorter side of the face's box, in pixels as decoded.
     `min_quality`: 0..100, see quality.py.
+    `descriptor`: "embedding" or "heatmap", see template.py; `flip`: see engine.py.
     """
 
     limits: PhotoLimits = PhotoLimits()
     min_face_px: float = 24
     min_quality: int = 10
+    descriptor: str = EMBEDDING
+    flip: bool = False
+
+    def template(self, model: str) -> Template:
+        """What stands for a face where `model` is asked."""
+        return template_of(model, self.descriptor, flip=self.flip)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,13 +205,19 @@ class Pipeline:
     def embed(self, faces: Sequence[Face], models: tuple[str, ...] = MODEL_NAMES) -> Embeddings:
         """One row per face, in one batch.
 
+        Where the descriptor is "heatmap", the rows of `heatmap` are the maps' descriptors
+        (n, 16384), and the heatmap network rests.
+
         Raises:
             EmbeddingFailed
         """
         crops = np.empty((len(faces), CROP_PX, CROP_PX, 3), dtype=np.uint8)
         for row, face in enumerate(faces):
             crops[row] = face.crop
-        return self.engine.embed(crops, models)
+        if self.settings.descriptor != HEATMAP or "heatmap" not in models:
+            return self.engine.embed(crops, models, flip=self.settings.flip)
+        found = self.engine.embed(crops, ("base",), flip=self.settings.flip)
+        return replace(found, heatmap=heatmap_descriptor(found.maps))
 
 
 def by_prominence(detections: Sequence[Detection], rgb: Rgb) -> list[Detection]:

@@ -7,6 +7,7 @@ as in earnest.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -19,6 +20,7 @@ from face_models.errors import EmbeddingFailed
 from face_models.photo import Rgb
 from face_models.pipeline import Pipeline, PipelineSettings
 from face_models.spec import ModelSpec
+from face_models.template import FLIP_SUFFIX
 from inference_server.face_pipeline import fingerprints_of
 from tests.inference_server.references import CROPPING, GRAPHS
 
@@ -83,37 +85,55 @@ class PaintedEngine:
             for name, sha256 in self.graphs.items()
         }
 
-    def embed(self, crops: Crops, models: tuple[str, ...] = ("base", "heatmap")) -> Embeddings:
+    def embed(
+        self, crops: Crops, models: tuple[str, ...] = ("base", "heatmap"), *, flip: bool = False
+    ) -> Embeddings:
         if self.failure:
             raise self.failure
         self.asked_models.append(models)
         colours = [tuple(int(value) for value in crop[112, 112]) for crop in crops]
-        ramp = np.linspace(0, 1, 224 * 224, dtype=np.float32).reshape(1, 224, 224)
+        suffix = FLIP_SUFFIX if flip else ""
         return Embeddings(
-            base=np.stack([embedding_of(colour, "base") for colour in colours]),
-            heatmap=np.stack([embedding_of(colour, "heatmap") for colour in colours])
+            base=np.stack([embedding_of(colour, f"base{suffix}") for colour in colours]),
+            heatmap=np.stack([embedding_of(colour, f"heatmap{suffix}") for colour in colours])
             if "heatmap" in models
             else np.empty((0, 128), dtype=np.float32),
-            maps=np.repeat(ramp, len(crops), axis=0),
+            maps=np.stack([map_of(colour) for colour in colours]),
         )
 
 
-def embedding_of(colour: Colour, model: str) -> np.ndarray:
-    rng = np.random.default_rng([*colour, len(model)])
+def embedding_of(colour: Colour, template: str) -> np.ndarray:
+    rng = np.random.default_rng([*colour, len(template)])
     vector = rng.normal(size=128).astype(np.float32)
     return vector / np.linalg.norm(vector)
 
 
-class PaintedCalibration:
-    """Six decades of FMR from similarity 0 to 1."""
+def map_of(colour: Colour) -> np.ndarray:
+    """Heat where the colour says, in 0..1."""
+    return np.random.default_rng(colour).random((224, 224), dtype=np.float32)
 
-    def __init__(self, sha256: str = "c" * 64) -> None:
+
+@dataclass(frozen=True)
+class PaintedCurves:
+    model_sha256: str
+
+
+class PaintedCalibration:
+    """Six decades of FMR from similarity 0 to 1, for the templates that were measured.
+
+    `measured`: by the template's name, the sha256 of the graph; all others are errors.
+    """
+
+    def __init__(self, sha256: str = "c" * 64, measured: Mapping[str, str] = GRAPHS) -> None:
         self.sha256 = sha256
+        self.tables = {name: PaintedCurves(graph) for name, graph in measured.items()}
 
     def fmr(self, model: str, similarity: float) -> float:
+        assert model in self.tables
         return float(10 ** (-6 * max(similarity, 0)))
 
     def confidence(self, model: str, similarity: float, comparisons: int = 1) -> float:
+        assert model in self.tables
         return (similarity + 1) / 2 / comparisons
 
     def expected_false_matches(self, model: str, similarity: float, comparisons: int) -> float:

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from face_models.spec import digest_of
-from inference_server.gallery import DIMENSIONS, ModelStamp, Reference, Vectors
+from inference_server.gallery import ModelStamp, Reference, Vectors
 
+DIMENSIONS = 128
 CROPPING = ("d" * 64, "l" * 64)
 GRAPHS = {"base": "b" * 64, "heatmap": "h" * 64}
 STAMP = ModelStamp(
@@ -21,8 +22,8 @@ OTHER_STAMP = replace(STAMP, heatmap="0" * 64)
 ENROLLED_AT = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=UTC)
 
 
-def unit_vectors(count: int, seed: int) -> Vectors:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSIONS)).astype(np.float32)
+def unit_vectors(count: int, seed: int, dimensions: int = DIMENSIONS) -> Vectors:
+    vectors = np.random.default_rng(seed).normal(size=(count, dimensions)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 

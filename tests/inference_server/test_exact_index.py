@@ -35,7 +35,8 @@ class ScriptedLog:
     def changes_since(self, version: int, stamp: ModelStamp) -> Changes:
         self.asked_for_changes += 1
         came = {face: row for face, row in self.faces.items() if row[0] > version}
-        rows = np.array([row[2] for row in came.values()], dtype=np.float32).reshape(-1, 128)
+        vectors = [row[2] for row in came.values()]
+        rows = np.stack(vectors) if vectors else np.empty((0, 0), dtype=np.float32)
         return Changes(
             version=self.now,
             removed=frozenset(face for when, face in self.removals if when > version),
@@ -68,6 +69,16 @@ def test_the_nearest_persons_are_those_of_brute_force(persons: int, faces: int, 
     index = ExactIndex(log, STAMP)
     for probe in unit_vectors(5, seed=2):
         assert_same(index.search("heatmap", probe, top_k).nearest, brute_force(log, probe, top_k))
+
+
+def test_the_papers_descriptors_of_16384_numbers_are_searched_as_embeddings_are():
+    log = ScriptedLog()
+    for number, vector in enumerate(unit_vectors(70, seed=5, dimensions=16_384)):
+        log.enrol(f"p{number % 30}", f"f{number}", vector)
+    index = ExactIndex(log, STAMP)
+    log.remove("f3")
+    for probe in unit_vectors(3, seed=6, dimensions=16_384):
+        assert_same(index.search("heatmap", probe, 5).nearest, brute_force(log, probe, 5))
 
 
 def test_an_index_that_follows_every_change_equals_brute_force_at_each_step():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from face_models.pipeline import Pipeline
+from face_models.pipeline import Pipeline, PipelineSettings
 from face_models.spec import digest_of, load_specs
 from inference_server.face_pipeline import Fingerprints, fingerprints_of, stamp_of
 from tests.inference_server.painted_people import (
@@ -13,6 +13,8 @@ from tests.inference_server.painted_people import (
 from tests.inference_server.references import CROPPING, GRAPHS, STAMP
 
 NEW = "0" * 64
+FLIPPED = PipelineSettings(flip=True)
+HEATMAP = PipelineSettings(descriptor="heatmap")
 BOTH = {"base", "heatmap"}
 
 CHANGED = {  # what is new -> the models whose vectors, and those whose answers, are outdated
@@ -24,6 +26,8 @@ CHANGED = {  # what is new -> the models whose vectors, and those whose answers,
         {"heatmap"},
         {"heatmap"},
     ),
+    "descriptor": (painted_pipeline(settings=HEATMAP), {"heatmap"}, {"heatmap"}),
+    "flip": (painted_pipeline(settings=FLIPPED), BOTH, BOTH),
     "calibration": (painted_pipeline(calibration=PaintedCalibration(NEW)), set(), BOTH),
     "nothing": (painted_pipeline(), set(), set()),
 }
@@ -40,6 +44,16 @@ def test_what_depends_on_a_changed_file_is_outdated_and_nothing_else(
 
 def test_the_graphs_are_named_by_the_sha256_of_their_files():
     assert painted_prints().graphs == GRAPHS
+
+
+def test_the_heatmap_network_has_no_part_in_the_heatmap_descriptor():
+    other = PaintedEngine(graphs={**GRAPHS, "heatmap": NEW})
+    stamps = [stamp_of(painted_pipeline(engine, HEATMAP)) for engine in (None, other)]
+    assert stamps[0] == stamps[1]
+    assert fingerprints_of(painted_pipeline(settings=HEATMAP)).graphs == {
+        "base": GRAPHS["base"],
+        "heatmap": GRAPHS["base"],
+    }
 
 
 def test_the_stamp_of_the_real_networks_is_made_of_all_four_files():

@@ -46,6 +46,12 @@ def test_every_setting_is_read_from_the_variable_of_its_name():
     assert (demands.min_face_px, demands.min_quality) == (30.5, 33)
 
 
+def test_descriptor_and_flip_reach_the_pipeline():
+    given = {"INTERNAL_TOKEN": TOKEN, "DESCRIPTOR": "heatmap", "FLIP": "1"}
+    demands = demands_of(Settings.from_mapping(given))
+    assert (demands.descriptor, demands.flip) == ("heatmap", True)
+
+
 def test_the_pipelines_own_demands_are_the_defaults():
     assert demands_of(Settings.from_mapping({"INTERNAL_TOKEN": TOKEN})) == PipelineSettings()
 
@@ -79,6 +85,9 @@ def test_what_must_not_be_imported_before_the_fork_is_not():
         ("ONNX_THREADS", "0"),
         ("MAX_PHOTO_BYTES", "0"),
         ("MIN_QUALITY", "101"),
+        ("DESCRIPTOR", "gradcam"),
+        ("FLIP", "yes"),
+        ("FLIP", "2"),
         ("LEAD_MAX_EXPECTED_FALSE_MATCHES", "nan"),
         ("VERIFY_MAX_FALSE_MATCH_RATE", "2"),
         ("LOG_LEVEL", "LOUD"),

@@ -62,6 +62,17 @@ def test_vectors_come_back_bit_for_bit(store: SqlStore):
     np.testing.assert_array_equal(changes.vectors["heatmap"], written.heatmap[np.newaxis])
 
 
+def test_vectors_of_16384_numbers_come_back_bit_for_bit(store: SqlStore):
+    store.add_person("ann")
+    written = unit_vectors(2, seed=8, dimensions=16_384)
+    for face_id, vector in zip(("f1", "f2"), written, strict=True):
+        store.add_face(reference("ann", face_id, heatmap=vector))
+    changes = store.changes_since(0, STAMP)
+    np.testing.assert_array_equal(changes.vectors["heatmap"], written)
+    assert changes.vectors["base"].shape == (2, 128)
+    assert store.add_face(reference("ann", "f1"))[0].heatmap.shape == (16_384,)
+
+
 def test_every_enrolment_and_removal_adds_one_to_the_version(store: SqlStore):
     versions = []
     for change in (

@@ -20,10 +20,9 @@ from typing import ClassVar, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Embedding = NDArray[np.float32]  # (128,), L2-normalised
-Vectors = NDArray[np.float32]  # (n, 128), rows L2-normalised
+Embedding = NDArray[np.float32]  # (128,), or (16384,) by DESCRIPTOR; L2-normalised
+Vectors = NDArray[np.float32]  # (n, 128 or 16384), rows L2-normalised
 
-DIMENSIONS: Final = 128
 MODELS: Final = ("base", "heatmap")
 
 
@@ -168,8 +167,8 @@ class Registry(Protocol):
     def add_face(self, reference: Reference) -> tuple[Reference, bool]:
         """The stored reference, and whether it is new.
 
-        The same face again answers with what is stored, unless that was made by other networks:
-        then the new vectors take its place.
+        The same face again answers with what is stored, unless that was made by other networks or
+        settings: then the new vectors take its place.
 
         Raises:
             PersonNotFound, FaceIdInUse, StoreUnavailable
@@ -199,7 +198,7 @@ class ChangeLog(Protocol):
         ...
 
     def count_outdated(self, stamp: ModelStamp) -> int:
-        """Faces that other networks embedded and that therefore no search finds."""
+        """Faces that other networks or settings embedded and that therefore no search finds."""
         ...
 
 

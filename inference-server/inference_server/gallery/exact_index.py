@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_server.gallery import (
-    DIMENSIONS,
     MODELS,
     ChangeLog,
     Changes,
@@ -35,14 +34,17 @@ DECIMALS: Final = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GrowingVectors:
-    """Rows in a buffer of twice the room. Who holds `rows` never sees what is appended later."""
+    """Rows in a buffer of twice the room. Who holds `rows` never sees what is appended later.
+
+    The first rows decide their length: the index's stamp holds all others to it.
+    """
 
     buffer: Vectors
     count: int = 0
 
     @classmethod
     def empty(cls) -> GrowingVectors:
-        return cls(np.empty((FIRST_CAPACITY, DIMENSIONS), dtype=np.float32))
+        return cls(np.empty((0, 0), dtype=np.float32))
 
     @property
     def rows(self) -> Vectors:
@@ -50,17 +52,23 @@ class GrowingVectors:
 
     def appended(self, rows: Vectors) -> GrowingVectors:
         """Shares the buffer while there is room, so only the latest may be appended to."""
+        if not len(rows):
+            return self
         count = self.count + len(rows)
-        buffer = self.buffer
-        if count > len(buffer):
-            buffer = np.empty((max(count, 2 * len(buffer)), DIMENSIONS), dtype=np.float32)
-            buffer[: self.count] = self.rows
+        buffer = self.buffer if count <= len(self.buffer) else self._larger(count, rows.shape[1])
         buffer[self.count : count] = rows
         return GrowingVectors(buffer, count)
 
     def kept(self, mask: NDArray[np.bool_]) -> GrowingVectors:
         """A copy without the others: what was removed does not stay in memory."""
         return GrowingVectors.empty().appended(self.rows[mask])
+
+    def _larger(self, count: int, columns: int) -> Vectors:
+        room = max(count, 2 * len(self.buffer), FIRST_CAPACITY)
+        buffer = np.empty((room, columns), dtype=np.float32)
+        if self.count:
+            buffer[: self.count] = self.rows
+        return buffer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,6 +102,8 @@ class Snapshot:
 
     def nearest(self, model: str, probe: Embedding, top_k: int) -> list[Resemblance]:
         """Ties go to the smaller person_id, then the smaller face_id, on every worker."""
+        if not self.face_ids:
+            return []
         products = (self.vectors[model].rows @ probe).astype(np.float64)
         similarities = products.clip(-1, 1).round(DECIMALS)
         ranked = sorted(
@@ -107,8 +117,6 @@ class Snapshot:
 
     def _contenders(self, similarities: NDArray[np.float64], top_k: int) -> NDArray[np.intp]:
         """Rows that reach what the top-k persons' best faces reach; more on a tie."""
-        if not self.numbers:
-            return np.empty(0, dtype=np.intp)
         best = np.full(len(self.numbers), -np.inf)
         np.maximum.at(best, self.owners, similarities)
         weakest = max(len(best) - top_k, 0)

@@ -13,7 +13,6 @@ import numpy as np
 from sqlalchemy import Row
 
 from inference_server.gallery import (
-    DIMENSIONS,
     MODELS,
     Changes,
     Embedding,
@@ -90,4 +89,6 @@ def _embedding(blob: bytes) -> Embedding:
 
 
 def _vectors(blobs: Sequence[bytes]) -> Vectors:
-    return np.frombuffer(b"".join(blobs), dtype=VECTOR).reshape(-1, DIMENSIONS)
+    """Rows of one stamp, and so of one length; where there are none, their length is 0."""
+    columns = len(blobs[0]) // VECTOR.itemsize if blobs else 0
+    return np.frombuffer(b"".join(blobs), dtype=VECTOR).reshape(len(blobs), columns)
