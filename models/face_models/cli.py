@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from face_models.spec import WEIGHTS_DIR
 
 if TYPE_CHECKING:
+    from face_models.training.harness import Request
+
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
 PROJECT_DIR = Path(__file__).parents[1]
@@ -55,7 +57,13 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_prepare(commands: Commands) -> None:
-    _add_folders(_add(commands, "prepare", "decode the training faces once", _prepare))
+    parser = _add(commands, "prepare", "decode the training faces once", _prepare)
+    parser.add_argument(
+        "--heatmaps",
+        metavar="RUN",
+        help="also draw the heatmaps of this run's base network to .npy",
+    )
+    _add_folders(parser)
 
 
 def _add_train(commands: Commands) -> None:
@@ -80,10 +88,25 @@ def _add_export(commands: Commands) -> None:
 
 
 def _add_evaluate(commands: Commands) -> None:
-    parser = _add(commands, "evaluate", "the whole pipeline on labelled pairs", _evaluate)
-    parser.add_argument("--pairs", type=Path, required=True, help="CSV: fold, a, b, same")
-    parser.add_argument("--images", type=Path, required=True, help="folder the pairs' paths are in")
+    parser = _add(
+        commands, "evaluate", "the whole pipeline on pairs (1:1) or a gallery (1:N)", _evaluate
+    )
+    parser.add_argument("--pairs", type=Path, help="CSV: [fold,] a, b, same; or LFW's pairs.txt")
+    parser.add_argument("--images", type=Path, help="folder the pairs' paths are in")
+    parser.add_argument("--gallery", type=Path, help="folder per person: one photo enrolled each")
+    parser.add_argument(
+        "--validation", action="store_true", help="all pairs of the validation identities"
+    )
     parser.add_argument("--model", choices=("base", "heatmap", "both"), default="heatmap")
+    parser.add_argument(
+        "--descriptor",
+        choices=("embedding", "heatmap", "both"),
+        default="embedding",
+        help="what is compared; heatmap: the paper's, of the Grad-CAM++ map itself",
+    )
+    parser.add_argument(
+        "--flip", action="store_true", help="beside it: crop and mirror image together"
+    )
     parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
@@ -91,8 +114,14 @@ def _add_evaluate(commands: Commands) -> None:
         type=Path,
         help="CSV of reference landmarks: judge the networks alone, without our detector",
     )
+    parser.add_argument("--seed", type=int, default=0, help="of the enrolled photos, the bootstrap")
+    parser.add_argument("--replicates", type=int, default=1000, help="draws of the bootstrap")
+    parser.add_argument("--cache", type=Path, help="file that keeps the photos' templates (.npz)")
     parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--plot", type=Path, help="where to draw the ROC curves (PNG)")
+    parser.add_argument("--markdown", type=Path, help="where to write them as tables")
+    parser.add_argument("--plot", type=Path, help="folder of all curves, or one file for the ROC")
+    parser.add_argument("--plot-format", choices=("png", "svg"), default="png")
+    _add_folders(parser)
 
 
 def _add_detector(commands: Commands) -> None:
@@ -113,9 +142,16 @@ def _add_detector(commands: Commands) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from face_models.training import data
+    from face_models.training import data, heatmaps
+    from face_models.training.train import load_run
 
-    print(data.prepare(options.data, options.runs / "cache"))
+    cache_dir = options.runs / "cache"
+    print(data.prepare(options.data, cache_dir))
+    if options.heatmaps:
+        base = load_run(options.runs / options.heatmaps).explained()
+        for split in ("train", "val"):
+            faces = data.load(options.data, cache_dir, split)
+            print(split, heatmaps.precompute(base, faces, cache_dir).shape)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -144,30 +180,51 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from face_models.pipeline import Pipeline
-    from face_models.training import evaluate, report
+    from face_models.training import harness, report, tables
+    from face_models.training.protocol import UnusableInput
     from face_models.training.provenance import provenance
 
-    models = evaluate.MODELS if options.model == "both" else (options.model,)
-    pairs = evaluate.read_pairs(options.pairs)
-    pipeline = Pipeline.load(options.weights, options.threads)
-    embed: evaluate.PhotoEmbedder = evaluate.WholePipeline(pipeline, options.images)
-    if options.landmarks:
-        landmarks = evaluate.read_landmarks(options.landmarks)
-        embed = evaluate.ReferenceLandmarks(pipeline.engine, options.images, landmarks)
-    reports = evaluate.evaluate_pairs(embed, pairs, models)
-    for entry in reports:
-        figures = entry.verification
-        tar = "  ".join(f"TAR@{far} {share:.4f}" for far, share in figures.tar_at_far.items())
-        print(
-            f"{entry.model:8} accuracy {figures.accuracy:.4f}  AUC {figures.auc:.4f}  "
-            f"EER {figures.eer:.4f}  {tar}  failures to enrol {len(entry.failures_to_enrol)}"
-        )
-    source = provenance(f"{options.pairs.name}: {len(pairs)} pairs")
+    try:
+        evaluation = harness.evaluate(_evaluation_request(options))
+    except UnusableInput as error:
+        raise SystemExit(f"face-models evaluate: {error}") from error
+    source = provenance(evaluation.data, options.seed)
+    document = report.evaluation_document(evaluation, source)
+    told = tables.markdown(document)
+    print(told)
     if options.json:
-        report.write_document(report.pairs_document(reports, source), options.json)
+        report.write_document(document, options.json)
+    if options.markdown:
+        options.markdown.parent.mkdir(parents=True, exist_ok=True)
+        options.markdown.write_text(told, encoding="utf-8")
     if options.plot:
-        report.draw_roc(reports, pairs, options.plot)
+        report.draw(evaluation, options.plot, options.plot_format)
+
+
+def _evaluation_request(options: argparse.Namespace) -> Request:
+    from face_models.training.bootstrap import Resampling
+    from face_models.training.harness import Request
+    from face_models.training.templates import NETWORKS, ways
+
+    networks = NETWORKS if options.model == "both" else (options.model,)
+    return Request(
+        ways=ways(
+            networks if options.descriptor != "heatmap" else (),
+            flip=options.flip,
+            maps=options.descriptor != "embedding",
+        ),
+        pairs=options.pairs,
+        images=options.images,
+        gallery=options.gallery,
+        validation=options.validation,
+        data=options.data,
+        decoded=options.runs / "cache",
+        weights=options.weights,
+        landmarks=options.landmarks,
+        cache=options.cache,
+        threads=options.threads,
+        resampling=Resampling(options.replicates, options.seed),
+    )
 
 
 def _train_detector(options: argparse.Namespace) -> None:

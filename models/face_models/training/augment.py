@@ -114,7 +114,7 @@ def _tone_curves(mean: float, settings: AugmentSettings, random: np.random.Gener
     gamma = 1 + _around_zero(settings.gamma, random)
     curve = (((LEVELS - mean) * contrast + mean) * brightness).clip(0, 1) ** gamma
     cast = 1 + random.uniform(-settings.cast, settings.cast, 3)
-    return _rgb((255 * curve[:, None] * cast).clip(0, 255)[None])
+    return _rgb((255 * curve[:, None] * cast).round().clip(0, 255)[None])
 
 
 def _shrink(view: Rgb, min_px: int, random: np.random.Generator) -> Rgb:
@@ -136,7 +136,7 @@ def _add_noise(view: Rgb, sigma: float, random: np.random.Generator) -> Rgb:
     side = view.shape[0]
     x, y = random.integers(NOISE_BANK_SIDE - side, size=2)
     noise = _noise_bank[0][y : y + side, x : x + side]
-    return _rgb((view + sigma * noise).clip(0, 255))
+    return _rgb((view + sigma * noise).round().clip(0, 255))
 
 
 def _occlude(view: Rgb, sides: tuple[float, float], random: np.random.Generator) -> None:

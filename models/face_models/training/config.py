@@ -33,6 +33,7 @@ class Stage:
 class LossSettings:
     distillation: float = 1.0
     relations: float = 5.0
+    together: float = 1.0  # heatmap network: distillation of its sum with the base network's answer
     arcface: float = 0.03
     arcface_scale: float = 32.0
     arcface_margin_rad: float = 0.3
@@ -58,9 +59,10 @@ class RunConfig:
     backbone: str
     seed: int
     stages: tuple[Stage, ...]
-    init: str = ""  # backbone weights inside the data folder
+    init: str = ""  # backbone weights: a file of the data folder, or "imagenet" from their hub
     start_run: str = ""  # the run whose network this one goes on from, instead of `init`
     base_run: str = ""  # the run of the base network that draws the heatmaps; heatmap network only
+    precomputed_heatmaps: bool = False  # the paper's form: photos as they are, heatmaps from disk
     weight_decay: float = 0.05
     ema_decay: float = 0.999
     min_photos: int = 2

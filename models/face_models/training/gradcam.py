@@ -12,6 +12,8 @@ Constants and scaling are those of pytorch-grad-cam, which the tests hold this f
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -86,9 +88,15 @@ def _to_unit(maps: Tensor) -> Tensor:
     return shifted / (SCALE_EPS + shifted.amax(dim=(2, 3), keepdim=True))
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What the base network sees in faces: unit embeddings (n, 128), heatmaps (n, 1, h, w)."""
+
+    embedding: Tensor
+    heat: Tensor
+
+
 @torch.no_grad()
-def explain(explained: ExplainedBase, rgb: Tensor) -> Tensor:
-    """Heatmaps (n, 1, h, w) for training the heatmap network; no gradient flows into the base."""
-    _, heat = explained(rgb)
-    result: Tensor = heat
-    return result
+def look(base: ExplainedBase, rgb: Tensor) -> Sight:
+    """For training the heatmap network; no gradient flows into the base."""
+    return Sight(*base(rgb))

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from face_models.training.augment import Faces, augment
 from face_models.training.config import RunConfig, Stage
 from face_models.training.data import NO_IDENTITY, FaceSet
+from face_models.training.heatmaps import Heatmaps
+from face_models.training.pixels import enlarged
 from face_models.training.views import Views
 
 
@@ -53,21 +54,28 @@ def schedule(stages: tuple[Stage, ...]) -> list[Moment]:
 
 @dataclass(frozen=True)
 class Batch:
-    """RGB (n, 3, px, px) 0..255, the teacher's unit answers (n, 128), identities (n,)."""
+    """RGB (n, 3, px, px) 0..255, the teacher's unit answers (n, 128), identities (n,).
+
+    `heat` (n, 1, px, px) only where heatmaps were computed before.
+    """
 
     rgb: Tensor
     teacher: Tensor
     identity: Tensor
+    heat: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Lesson:
     config: RunConfig
     faces: FaceSet
-    views: Views | None  # none where no stage asks for any
+    views: Views | None = None  # none where no stage asks for any
+    heatmaps: Heatmaps | None = None
 
     def batch(self, step: int, moment: Moment) -> Batch:
         """The photos come first, then the views, whose mixed faces are nobody in particular."""
+        if self.heatmaps is not None:
+            return self._as_they_are(self.heatmaps, moment)
         stage = moment.stage
         from_views = round(stage.batch * stage.views_share)
         random = np.random.default_rng((self.config.seed, step))
@@ -80,6 +88,16 @@ class Lesson:
             identity = np.concatenate([identity, np.full(from_views, NO_IDENTITY)])
         rgb = enlarged(pixels, stage.input_px)
         return Batch(rgb, torch.from_numpy(teacher), torch.from_numpy(identity))
+
+    def _as_they_are(self, heatmaps: Heatmaps, moment: Moment) -> Batch:
+        """The paper's form: a heatmap computed before fits the photo alone, not a view of it."""
+        chosen = self._in_turn(len(self.faces), moment, moment.stage.batch)
+        return Batch(
+            enlarged(self.faces.images(chosen), moment.stage.input_px),
+            torch.from_numpy(self._clean_answers[chosen]),
+            torch.from_numpy(self.faces.identity[chosen]),
+            torch.from_numpy(heatmaps[self.faces.rows[chosen]].astype(np.float32))[:, None],
+        )
 
     @cached_property
     def _clean_answers(self) -> NDArray[np.float32]:
@@ -102,14 +120,6 @@ class Lesson:
             here = places // total == a_pass
             chosen[here] = _order(seed, total)[places[here] % total]
         return chosen
-
-
-def enlarged(pixels: Faces, size_px: int) -> Tensor:
-    """(n, h, w, 3) -> (n, 3, size_px, size_px) float 0..255."""
-    rgb = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
-    if rgb.shape[-1] == size_px:
-        return rgb
-    return functional.interpolate(rgb, size=(size_px, size_px), mode="bilinear")
 
 
 @lru_cache(maxsize=4)  # every step asks for the pass it is in

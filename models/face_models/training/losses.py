@@ -25,6 +25,14 @@ def relations(embedding: Tensor, teacher: Tensor) -> Tensor:
     return F.mse_loss(student @ student.T, teacher @ teacher.T)
 
 
+def together(embedding: Tensor, base: Tensor) -> Tensor:
+    """The heatmap network's embedding (n, 128) and the base network's unit one, as one: unit sum.
+
+    The base network runs anyway, to draw the heatmap; two networks err less than one.
+    """
+    return F.normalize(F.normalize(embedding) + base)
+
+
 class ArcFace(nn.Module):
     """Additive angular margin loss (Deng et al. 2019, arXiv:1801.07698) around fixed centres.
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from face_models.training.data import NO_IDENTITY, FaceSet
-from face_models.training.gradcam import ExplainedBase, explain
-from face_models.training.lesson import enlarged
+from face_models.training.gradcam import ExplainedBase, look
+from face_models.training.losses import together
 from face_models.training.network import FaceNetwork
+from face_models.training.pixels import enlarged
 from face_models.training.verification import roc
 
 BATCH = 64
@@ -37,22 +39,30 @@ class Measured:
 @torch.no_grad()
 def embed_set(
     network: FaceNetwork, base: ExplainedBase | None, faces: FaceSet, input_px: int
-) -> Tensor:
-    """(n, 128) unit embeddings of all faces; `base` draws the heatmaps where there is one."""
-    parts = []
+) -> dict[str, Tensor]:
+    """(n, 128) unit embeddings of all faces: `alone`, and `together` where there is a base."""
+    parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(faces), BATCH):
         chosen = np.arange(start, min(start + BATCH, len(faces)))
         rgb = enlarged(faces.images(chosen), input_px)
-        heat = explain(base, rgb) if base is not None else None
-        parts.append(functional.normalize(network(rgb, heat)))
-    return torch.cat(parts)
+        sight = look(base, rgb) if base is not None else None
+        embedding = network(rgb, sight.heat if sight else None)
+        parts.setdefault("alone", []).append(functional.normalize(embedding))
+        if sight is not None:
+            parts.setdefault("together", []).append(together(embedding, sight.embedding))
+    return {form: torch.cat(rows) for form, rows in parts.items()}
 
 
 def measure(
     network: FaceNetwork, base: ExplainedBase | None, faces: FaceSet, input_px: int
-) -> Measured:
+) -> dict[str, Measured]:
+    """By form, see `embed_set`."""
+    embedded = embed_set(network, base, faces, input_px)
+    return {form: judge(vectors.numpy(), faces) for form, vectors in embedded.items()}
+
+
+def judge(vectors: NDArray[np.float32], faces: FaceSet) -> Measured:
     known = faces.identity != NO_IDENTITY
-    vectors = embed_set(network, base, faces, input_px).numpy()
     agreement = (vectors * faces.teacher_both_ways).sum(axis=1).mean()
     upper = np.triu_indices(int(known.sum()), 1)
     similarity = (vectors[known] @ vectors[known].T)[upper].astype(np.float64)

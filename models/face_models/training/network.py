@@ -20,14 +20,17 @@ LEVELS_PER_UNIT = 128.0
 
 @dataclass(frozen=True)
 class Backbone:
-    """How to build a trunk ending in its last convolution block, and that block's channels."""
+    """How to build a trunk ending in its last convolution block, and that block's channels.
 
-    trunk: Callable[[], nn.Sequential]
+    `trunk` takes the name of torchvision's weights to fetch, or None.
+    """
+
+    trunk: Callable[[str | None], nn.Sequential]
     channels: int
 
 
-def _shufflenet() -> nn.Sequential:
-    net = models.shufflenet_v2_x1_0(weights=None)
+def _shufflenet(weights: str | None) -> nn.Sequential:
+    net = models.shufflenet_v2_x1_0(weights=weights)
     rooms = ("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5")
     trunk = nn.Sequential()
     for room in rooms:
@@ -35,13 +38,13 @@ def _shufflenet() -> nn.Sequential:
     return trunk
 
 
-def _mobilenet() -> nn.Sequential:
-    trunk: nn.Sequential = models.mobilenet_v3_large(weights=None).features
+def _mobilenet(weights: str | None) -> nn.Sequential:
+    trunk: nn.Sequential = models.mobilenet_v3_large(weights=weights).features
     return trunk
 
 
-def _efficientnet() -> nn.Sequential:
-    trunk: nn.Sequential = models.efficientnet_b0(weights=None).features
+def _efficientnet(weights: str | None) -> nn.Sequential:
+    trunk: nn.Sequential = models.efficientnet_b0(weights=weights).features
     return trunk
 
 
@@ -59,9 +62,9 @@ class FaceNetwork(nn.Module):
     the pooled last feature map; `features` answers that map (n, channels, h/32, w/32).
     """
 
-    def __init__(self, backbone: str, input_channels: int = 3) -> None:
+    def __init__(self, backbone: str, input_channels: int = 3, weights: str | None = None) -> None:
         super().__init__()
-        self.trunk = BACKBONES[backbone].trunk()
+        self.trunk = BACKBONES[backbone].trunk(weights)
         self.embedding = nn.Linear(BACKBONES[backbone].channels, EMBEDDING_DIMENSIONS)
         if input_channels > 3:
             widen_first_convolution(self.trunk, input_channels)

@@ -11,7 +11,7 @@ import copy
 import csv
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,9 +24,16 @@ from tqdm import tqdm
 from face_models.training import data
 from face_models.training.checkpoint import Trained, rebuild
 from face_models.training.config import RunConfig, read_config
-from face_models.training.gradcam import ExplainedBase, explain
-from face_models.training.lesson import Batch, Lesson, schedule
-from face_models.training.losses import ArcFace, distillation, identity_centres, relations
+from face_models.training.gradcam import ExplainedBase, look
+from face_models.training.heatmaps import Heatmaps, precompute
+from face_models.training.lesson import Batch, Lesson, Moment, schedule
+from face_models.training.losses import (
+    ArcFace,
+    distillation,
+    identity_centres,
+    relations,
+    together,
+)
 from face_models.training.measure import Measured, measure
 from face_models.training.network import FaceNetwork, continued
 from face_models.training.views import answer_views
@@ -37,6 +44,7 @@ LOG_EVERY_STEPS = 20
 MEASURE_EVERY_STEPS = 1000
 ADAM_BETAS = (0.9, 0.98)
 GRADIENT_NORM = 5.0
+IMAGENET = "imagenet"
 
 Forward = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -102,7 +110,8 @@ def train(
     views = answer_views(faces, config.views, data_dir, cache_dir) if asks_for_views else None
     learner = _new_learner(config, faces, data_dir, run_dir, compiled=compiled)
     learner.resume(run_dir)
-    _learn(learner, Lesson(config, faces, views), validation, run_dir)
+    heatmaps = _heatmaps(learner, faces, cache_dir)
+    _learn(learner, Lesson(config, faces, views, heatmaps), validation, run_dir)
     learner.save(run_dir)
     return run_dir / CHECKPOINT_FILE
 
@@ -137,10 +146,18 @@ def _new_network(config: RunConfig, data_dir: Path, runs_dir: Path) -> FaceNetwo
     start_run = config.start_run or config.base_run
     if start_run:
         return continued(load_run(runs_dir / start_run).network, config.backbone, channels)
+    if config.init == IMAGENET:
+        return FaceNetwork(config.backbone, weights="DEFAULT")
     network = FaceNetwork(config.backbone)
     if config.init:
         network.trunk.load_state_dict(load_file(data_dir / config.init), strict=False)
     return network
+
+
+def _heatmaps(learner: Learner, faces: data.FaceSet, cache_dir: Path) -> Heatmaps | None:
+    if learner.base is None or not learner.config.precomputed_heatmaps:
+        return None
+    return precompute(learner.base, faces, cache_dir, learner.config.stages[-1].input_px)
 
 
 def _learn(learner: Learner, lesson: Lesson, validation: data.FaceSet, run_dir: Path) -> None:
@@ -153,11 +170,12 @@ def _learn(learner: Learner, lesson: Lesson, validation: data.FaceSet, run_dir: 
             bar.update()
             if learner.step % LOG_EVERY_STEPS == 0:
                 _log(run_dir / "log.csv", learner.step, {"px": moment.stage.input_px, **losses})
-                bar.set_postfix(px=moment.stage.input_px, **losses)
+                bar.set_postfix({"px": moment.stage.input_px, **losses})
             if learner.step % MEASURE_EVERY_STEPS == 0 or learner.step == len(moments):
-                measured = _measured(learner, validation, moment.stage.input_px)
-                _log(run_dir / "measured.csv", learner.step, asdict(measured))
-                bar.write(f"step {learner.step}: {measured}")
+                for form, figures in _measured(learner, validation, moment).items():
+                    values = {"form": form, **asdict(figures)}
+                    _log(run_dir / "measured.csv", learner.step, values)
+                    bar.write(f"step {learner.step}, {form}: {figures}")
             if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                 learner.save(run_dir)
                 saved_at = time.monotonic()
@@ -165,18 +183,19 @@ def _learn(learner: Learner, lesson: Lesson, validation: data.FaceSet, run_dir: 
 
 def _step(learner: Learner, batch: Batch, learning_rate: float) -> dict[str, float]:
     """One update; answers what it cost, and the learning rate."""
-    weights = learner.config.loss
-    heat = explain(learner.base, batch.rgb) if learner.base is not None else None
+    weights = asdict(learner.config.loss)
+    sight = look(learner.base, batch.rgb) if learner.base is not None else None
+    heat = batch.heat if sight is None or batch.heat is not None else sight.heat
     learner.network.train()
     embedding = learner.forward(batch.rgb, heat)
-    taught = distillation(embedding, batch.teacher)
-    related = relations(embedding, batch.teacher)
-    identified = learner.arcface(embedding, batch.identity)
-    loss = (
-        weights.distillation * taught + weights.relations * related + weights.arcface * identified
-    )
-    _update(learner, loss, learning_rate)
-    costs = {"distillation": taught, "relations": related, "arcface": identified}
+    costs = {
+        "distillation": distillation(embedding, batch.teacher),
+        "relations": relations(embedding, batch.teacher),
+        "arcface": learner.arcface(embedding, batch.identity),
+    }
+    if sight is not None:
+        costs["together"] = distillation(together(embedding, sight.embedding), batch.teacher)
+    _update(learner, sum((weights[name] * cost for name, cost in costs.items())), learning_rate)
     return {name: round(cost.item(), 5) for name, cost in costs.items()} | {"rate": learning_rate}
 
 
@@ -202,11 +221,11 @@ def _follow(learner: Learner) -> None:
             averaged.copy_(now[name])
 
 
-def _measured(learner: Learner, validation: data.FaceSet, input_px: int) -> Measured:
-    return measure(learner.average, learner.base, validation, input_px)
+def _measured(learner: Learner, validation: data.FaceSet, moment: Moment) -> dict[str, Measured]:
+    return measure(learner.average, learner.base, validation, moment.stage.input_px)
 
 
-def _log(path: Path, step: int, values: dict[str, float]) -> None:
+def _log(path: Path, step: int, values: Mapping[str, object]) -> None:
     is_new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, ["step", *values])

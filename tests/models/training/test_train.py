@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ import torch
 
 from face_models.training import train as training
 from face_models.training.checkpoint import load_trained, save_trained
-from face_models.training.config import read_config
+from face_models.training.config import NO_CHANGE, read_config
+from face_models.training.network import BACKBONES
 
 pytestmark = pytest.mark.training
 
@@ -98,8 +101,52 @@ def test_a_missing_key_of_a_config_is_named(tmp_path: Path) -> None:
         read_config(path)
 
 
-@pytest.mark.parametrize("name", ["base", "heatmap"])
-def test_the_shipped_configs_are_readable(name: str) -> None:
-    config = read_config(Path(__file__).parents[3] / "models" / "configs" / f"{name}.toml")
+CONFIGS = Path(__file__).parents[3] / "models" / "configs"
+NETWORKS = sorted(path.stem for path in CONFIGS.glob("*.toml") if path.stem != "detector")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_shipped_config_names_its_run_as_its_file(name: str) -> None:
+    config = read_config(CONFIGS / f"{name}.toml")
     assert config.name == name
-    assert config.stages[-1].input_px == 224
+    assert config.backbone in BACKBONES
+    for earlier in {config.start_run, config.base_run} - {""}:
+        assert earlier in NETWORKS
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet", "efficientnet"])
+def test_the_other_backbones_learn_by_their_configs(
+    data_dir: Path, tmp_path: Path, backbone: str
+) -> None:
+    for name in (f"base-{backbone}", f"heatmap-{backbone}"):
+        config = tmp_path / f"{name}.toml"
+        config.write_text(_cut_short((CONFIGS / config.name).read_text()))
+        training.train(config, data_dir, tmp_path / name, threads=1)
+        assert (tmp_path / name / "measured.csv").read_text().count("together") == ("heat" in name)
+
+
+def _cut_short(config: str) -> str:
+    """The same config for two steps of four small photos, without a download or a teacher."""
+    short = re.sub(r"photos = \S+\nbatch = \d+", "photos = 8\nbatch = 4\nviews_share = 0.0", config)
+    return re.sub(r"input_px = \d+", "input_px = 64", short).replace('init = "imagenet"\n', "")
+
+
+def test_heatmaps_from_disk_train_as_those_drawn_on_the_fly(
+    data_dir: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    training.train(tiny_config, data_dir, tmp_path / "base", threads=1)
+    still = "".join(
+        f"{name} = {value}\n" for name, value in asdict(NO_CHANGE).items() if value == 0
+    )
+    heatmap = tiny_config.read_text().replace(
+        'name = "base"', 'base_run = "base"\nname = "heatmap"'
+    )
+    weights = {}
+    for form, extra in (("disk", "precomputed_heatmaps = true\n"), ("fly", "")):
+        config = tmp_path / f"{form}.toml"
+        config.write_text(extra + heatmap + f"[augment]\n{still}")
+        training.train(config, data_dir, tmp_path / form, threads=1)
+        weights[form] = _weights(tmp_path / form)
+    assert list((tmp_path / "cache").glob("heatmaps-32-*.npy"))
+    for name, weight in weights["disk"].items():
+        assert torch.allclose(weight.float(), weights["fly"][name].float(), atol=2e-3), name
