@@ -3,7 +3,11 @@
 The exported graphs hold everything between pixels and answer (normalisation, Grad-CAM++, L2 norm):
 
     base.onnx     rgb (n, 3, 224, 224) 0..255 -> embedding (n, 128), heatmap (n, 1, 224, 224) 0..1
-    heatmap.onnx  rgb, heatmap                -> embedding (n, 128)
+    heatmap.onnx  rgb, heatmap, base (n, 128) -> embedding (n, 128), alone (n, 128)
+
+`base` is the base network's embedding: it runs anyway, for the heatmap, and two networks err less
+than one, so the answer is the unit sum of both (`alone`: without it). A graph in the paper's form
+reads no `base`.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ Crops = NDArray[np.uint8]  # (n, 224, 224, 3)
 Vectors = NDArray[np.float32]  # (n, 128)
 Maps = NDArray[np.float32]  # (n, 224, 224)
 
+HEATMAP_INPUTS: Final = ("rgb", "heatmap", "base")
 UNIT_NORM_TOLERANCE: Final = 1e-3
 _GREY: Final = 128
 _RUNTIME_ERRORS: Final = (  # ONNX Runtime's exceptions have no common root of their own
@@ -77,6 +82,12 @@ class Engine:
         self._base, self._heatmap = (
             open_session(self.specs[name].path_in(weights_dir), threads) for name in MODEL_NAMES
         )
+        self._heatmap_inputs = [entry.name for entry in self._heatmap.get_inputs()]
+        if not set(self._heatmap_inputs) <= set(HEATMAP_INPUTS):
+            raise WeightsError(
+                f"{self.specs['heatmap'].file} takes {self._heatmap_inputs}; "
+                f"there are {list(HEATMAP_INPUTS)}."
+            )
         self._prove()
 
     def embed(
@@ -97,7 +108,9 @@ class Engine:
         base, maps = _run(self._base, ("embedding", "heatmap"), {"rgb": rgb})
         heatmap = np.empty((0, self.specs["heatmap"].dimensions), dtype=np.float32)
         if "heatmap" in models:
-            (heatmap,) = _run(self._heatmap, ("embedding",), {"rgb": rgb, "heatmap": maps})
+            known = dict(zip(HEATMAP_INPUTS, (rgb, maps, base), strict=True))
+            inputs = {name: known[name] for name in self._heatmap_inputs}
+            (heatmap,) = _run(self._heatmap, ("embedding",), inputs)
         return Embeddings(base, heatmap, maps[:, 0])
 
     def _embed_flipped(self, crops: Crops, models: tuple[str, ...]) -> Embeddings:

@@ -25,6 +25,24 @@ def test_embeddings_and_maps_are_what_the_graphs_compute(engine, crops):
     np.testing.assert_allclose(found.maps, tiny_networks.expected_maps(crops), atol=1e-5)
 
 
+def _with_heatmap(folder, graph):
+    tiny_networks.write_tiny_weights(folder)
+    onnx.save(graph, folder / "heatmap.onnx")
+    write_specs(folder, {"how": "by hand"})
+    return folder
+
+
+def test_a_heatmap_network_that_asks_for_it_is_given_the_base_embedding(tmp_path, crops):
+    found = Engine(_with_heatmap(tmp_path, tiny_networks.tiny_joined_heatmap())).embed(crops)
+    np.testing.assert_allclose(found.heatmap, tiny_networks.expected_joined(crops), atol=1e-5)
+
+
+def test_a_heatmap_network_that_asks_for_something_else_is_refused(tmp_path):
+    graph = tiny_networks.tiny_joined_heatmap(third="age")
+    with pytest.raises(WeightsError, match=r"takes.*'age'"):
+        Engine(_with_heatmap(tmp_path, graph))
+
+
 def test_every_answer_has_one_float_row_per_crop(engine, crops):
     found = engine.embed(crops)
     shapes = [array.shape for array in (found.base, found.heatmap, found.maps)]

@@ -77,6 +77,21 @@ def tiny_heatmap() -> onnx.ModelProto:
     return _model(nodes, [RGB, HEATMAP], [EMBEDDING], {"W": WEIGHTS, "heat_weight": HEAT_WEIGHT})
 
 
+def tiny_joined_heatmap(third: str = "base") -> onnx.ModelProto:
+    """Embedding = unit(base network's embedding + mean heat), as the shipped one sums two."""
+    nodes = [
+        helper.make_node("ReduceMean", ["heatmap", "pixel_axes"], ["heat"], keepdims=0),
+        helper.make_node("Add", [third, "heat"], ["sum"]),
+        *_unit_nodes("sum"),
+        helper.make_node("Identity", ["unit"], ["embedding"]),
+    ]
+    return _model(nodes, [RGB, HEATMAP, (third, ["n", DIMENSIONS])], [EMBEDDING], {})
+
+
+def expected_joined(crops: np.ndarray) -> np.ndarray:
+    return _unit(expected_base(crops) + expected_maps(crops).mean(axis=(1, 2))[:, None])
+
+
 def _colour_embedding() -> list[onnx.NodeProto]:
     return [
         helper.make_node("ReduceMean", ["rgb", "pixel_axes"], ["colour_mean"], keepdims=0),

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from face_models.training.gradcam import ExplainedBase
-from face_models.training.network import FaceNetwork
+from face_models.training.losses import together
+from face_models.training.network import EMBEDDING_DIMENSIONS, FaceNetwork
 
 INPUT_PX = 224
 OPSET = 18
@@ -28,7 +29,7 @@ class ExportError(Exception):
 
 
 class HeatmapEmbedder(nn.Module):
-    """The heatmap network as it is served: RGB 0..255 and heatmap 0..1 -> unit embedding."""
+    """The heatmap network in the paper's form: RGB 0..255 and heatmap 0..1 -> unit embedding."""
 
     def __init__(self, network: FaceNetwork) -> None:
         super().__init__()
@@ -36,6 +37,19 @@ class HeatmapEmbedder(nn.Module):
 
     def forward(self, rgb: Tensor, heatmap: Tensor) -> Tensor:
         return F.normalize(self.network(rgb, heatmap))
+
+
+class JoinedEmbedder(HeatmapEmbedder):
+    """As it is served: the base network's unit embedding goes into the answer.
+
+    Answers the unit sum of both networks' embeddings, and the heatmap network's alone.
+    """
+
+    def forward(  # type: ignore[override]  # one input and one output more
+        self, rgb: Tensor, heatmap: Tensor, base: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        alone = super().forward(rgb, heatmap)
+        return together(alone, base), alone
 
 
 @dataclass(frozen=True)
@@ -52,10 +66,16 @@ def base_graph(explained: ExplainedBase) -> Graph:
     return Graph(explained, {"rgb": _example(3) * 255}, ("embedding", "heatmap"))
 
 
-def heatmap_graph(network: FaceNetwork) -> Graph:
-    """`rgb` and `heatmap` (n, 1, 224, 224) -> `embedding` (n, 128)."""
+def heatmap_graph(network: FaceNetwork, *, joined: bool = True) -> Graph:
+    """`rgb`, `heatmap` (n, 1, 224, 224), `base` (n, 128) -> `embedding`, `alone` (n, 128).
+
+    Not `joined`, the paper's form: without `base` and `alone`.
+    """
     inputs = {"rgb": _example(3) * 255, "heatmap": _example(1)}
-    return Graph(HeatmapEmbedder(network), inputs, ("embedding",))
+    if not joined:
+        return Graph(HeatmapEmbedder(network), inputs, ("embedding",))
+    base = F.normalize(_example(2)[:, :, 0, : EMBEDDING_DIMENSIONS // 2].flatten(1) - 0.5)
+    return Graph(JoinedEmbedder(network), {**inputs, "base": base}, ("embedding", "alone"))
 
 
 def export_graph(graph: Graph, target: Path) -> float:
