@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
+DATABASES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+asyncpg")
+CACHES = ("memory", "redis", "rediss", "unix")
 CALLS_PER_SEARCH = 2  # what is in the gallery, then the match
 
 
@@ -20,8 +23,16 @@ class SettingRow:
     help: str
 
 
-def _about(unit: str, text: str, *, least: float = 0) -> Mapping[str, Any]:
-    return {"unit": unit, "help": text, "least": least}
+def _about(
+    unit: str,
+    text: str,
+    *,
+    least: float = 0,
+    most: float = inf,
+    schemes: tuple[str, ...] = (),
+) -> Mapping[str, Any]:
+    """`schemes` of a URL, the first part of it; none are demanded of other texts."""
+    return {"unit": unit, "help": text, "least": least, "most": most, "schemes": schemes}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +41,30 @@ class Settings:
         default="sqlite+aiosqlite:///./data/gateway.db",
         repr=False,
         metadata=_about(
-            "URL", "people, searches, failures, keys; postgresql://… for several gateways"
+            "URL",
+            "people, searches, failures, keys; postgresql://… for several gateways",
+            schemes=DATABASES,
         ),
     )
     photo_dir: Path = field(
         default=Path("data/photos"), metadata=_about("path", "folder of the stored photos")
     )
     inference_url: str = field(
-        default="http://127.0.0.1:8001", metadata=_about("URL", "the inference tier")
+        default="http://127.0.0.1:8001",
+        metadata=_about("URL", "the inference tier", schemes=("http", "https")),
     )
     internal_token: str = field(
         repr=False, metadata=_about("text", "what the gateway shows to the inference tier")
     )
     host: str = field(default="127.0.0.1", metadata=_about("address", "where to listen"))
-    port: int = field(default=8000, metadata=_about("port", "where to listen"))
+    port: int = field(default=8000, metadata=_about("port", "where to listen", most=65535))
     workers: int = field(
         default=1, metadata=_about("processes", "gateway processes behind the one port", least=1)
     )
     cache_url: str = field(
         default="memory://",
         repr=False,
-        metadata=_about("URL", "cache of results; redis://… for several gateways"),
+        metadata=_about("URL", "cache of results; redis://… for several gateways", schemes=CACHES),
     )
     cache_ttl_s: float = field(
         default=3600.0, metadata=_about("s", "how long a result may be answered again")
@@ -98,6 +112,7 @@ class Settings:
         """What `environment` names, and defaults for the rest."""
         named = {one.name: environment.get(one.name.upper(), "").strip() for one in fields(cls)}
         values: dict[str, Any] = {one.name: _read(one, named[one.name]) for one in fields(cls)}
+        _check_header("INTERNAL_TOKEN", values["internal_token"])
         return cls(**values)
 
     @classmethod
@@ -120,16 +135,36 @@ _KINDS: Mapping[object, type[str] | type[int] | type[float] | type[Path]] = {
 
 
 def _read(setting: Field[Any], text: str) -> object:
-    name, unit, least = setting.name.upper(), setting.metadata["unit"], setting.metadata["least"]
+    name, unit = setting.name.upper(), setting.metadata["unit"]
     if not text:
         return _default(setting)
     try:
         value = _KINDS[setting.type](text)
     except ValueError as error:
         raise SettingsError(f"{name} is {text!r}; it is a number of {unit}") from error
-    if isinstance(value, int | float) and not least <= value:
-        raise SettingsError(f"{name} is {text}; it may not be below {least}")
+    if isinstance(value, int | float):
+        _check_bounds(f"{name} is {text}", value, setting.metadata)
+    _check_scheme(name, text, setting.metadata["schemes"])
     return value
+
+
+def _check_bounds(given: str, value: float, about: Mapping[str, Any]) -> None:
+    if not about["least"] <= value:  # NaN, too
+        raise SettingsError(f"{given}; it may not be below {about['least']}")
+    if value > about["most"]:
+        raise SettingsError(f"{given}; it may not be above {about['most']}")
+
+
+def _check_scheme(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    """The rest of the URL is not repeated: it may hold a password."""
+    scheme, found, _ = url.partition("://")
+    if schemes and (not found or scheme not in schemes):
+        raise SettingsError(f"{name} must begin with {' or '.join(f'{one}://' for one in schemes)}")
+
+
+def _check_header(name: str, text: str) -> None:
+    if not (text.isascii() and text.isprintable()):
+        raise SettingsError(f"{name} travels in an HTTP header: plain ASCII characters only")
 
 
 def _default(setting: Field[Any]) -> object:

@@ -107,6 +107,8 @@ class Settings:
     def __post_init__(self) -> None:
         if len(self.internal_token) < MIN_TOKEN_CHARS:
             raise SettingsError(f"INTERNAL_TOKEN needs at least {MIN_TOKEN_CHARS} characters.")
+        if not (self.internal_token.isascii() and self.internal_token.isprintable()):
+            raise SettingsError("INTERNAL_TOKEN travels in an HTTP header: plain ASCII only.")
         if self.log_level not in logging.getLevelNamesMapping():
             raise SettingsError(f"LOG_LEVEL={self.log_level!r} is not a level such as INFO.")
         if self.descriptor not in DESCRIPTORS:

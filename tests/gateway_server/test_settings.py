@@ -42,6 +42,13 @@ def test_each_setting_is_read_as_what_it_is():
         ({**REQUIRED, "READ_TIMEOUT_S": "-1"}, "READ_TIMEOUT_S is -1; it may not be below 0"),
         ({**REQUIRED, "READ_TIMEOUT_S": "nan"}, "READ_TIMEOUT_S is nan; it may not be below 0"),
         ({**REQUIRED, "MAX_PHOTO_BYTES": "2e7"}, "MAX_PHOTO_BYTES is '2e7'"),
+        ({**REQUIRED, "PORT": "99999"}, "PORT is 99999; it may not be above 65535"),
+        ({**REQUIRED, "DATABASE_URL": "mysql://u:p@db/gateway"}, "DATABASE_URL must begin with"),
+        ({**REQUIRED, "DATABASE_URL": "gateway.db"}, "DATABASE_URL must begin with sqlite://"),
+        ({**REQUIRED, "CACHE_URL": "memcached://cache"}, "CACHE_URL must begin with memory://"),
+        ({**REQUIRED, "INFERENCE_URL": "inference:8001"}, "INFERENCE_URL must begin with http://"),
+        ({"INTERNAL_TOKEN": "schlüssel"}, "INTERNAL_TOKEN travels in an HTTP header"),
+        ({"INTERNAL_TOKEN": "two\nlines"}, "INTERNAL_TOKEN travels in an HTTP header"),
     ],
 )
 def test_a_wrong_setting_is_named(named, message):
@@ -50,7 +57,11 @@ def test_a_wrong_setting_is_named(named, message):
 
 
 def test_settings_do_not_show_their_secrets():
-    named = {"INTERNAL_TOKEN": "hidden1", "DATABASE_URL": "hidden2://", "CACHE_URL": "hidden3://"}
+    named = {
+        "INTERNAL_TOKEN": "hidden1",
+        "DATABASE_URL": "sqlite:///hidden2",
+        "CACHE_URL": "redis://hidden3",
+    }
 
     assert "hidden" not in repr(Settings.from_mapping(named))
 
@@ -137,6 +148,32 @@ def test_a_command_that_cannot_start_says_why_in_one_line(capsys, monkeypatch):
 
     assert main(["serve"]) == 1
     assert capsys.readouterr().err.startswith("gateway-server: INTERNAL_TOKEN must be set")
+
+
+def test_a_refused_url_does_not_show_its_password():
+    named = {**REQUIRED, "DATABASE_URL": "mysql://user:hidden@db/gateway"}
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_mapping(named)
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("named_environment")
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "99999"), ("DATABASE_URL", "mysql://x"), ("INTERNAL_TOKEN", "é")]
+)
+def test_a_server_that_could_never_work_says_why_in_one_line(capsys, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+
+    assert main(["serve"]) == 1
+    assert capsys.readouterr().err.startswith(f"gateway-server: {name} ")
+
+
+@pytest.mark.usefixtures("named_environment")
+def test_commands_that_need_the_database_alone_refuse_another_kind_of_it(capsys, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "mysql://x")
+
+    assert main(["keys", "list"]) == 1
+    assert capsys.readouterr().err.startswith("gateway-server: DATABASE_URL must begin with")
 
 
 @pytest.mark.usefixtures("named_environment")

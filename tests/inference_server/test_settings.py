@@ -14,6 +14,7 @@ from face_models.pipeline import PipelineSettings
 from face_models.spec import WEIGHTS_DIR
 from inference_server.app import demands_of
 from inference_server.cli import main
+from inference_server.gallery.database import open_database
 from inference_server.settings import Settings, SettingsError
 
 TOKEN = "t" * 32
@@ -77,8 +78,11 @@ def test_what_must_not_be_imported_before_the_fork_is_not():
     [
         ("INTERNAL_TOKEN", ""),
         ("INTERNAL_TOKEN", "too short"),
+        ("INTERNAL_TOKEN", "schlüssel" * 4),
+        ("INTERNAL_TOKEN", "two\nlines" * 4),
         ("PORT", "http"),
         ("PORT", "65536"),
+        ("PORT", "99999"),
         ("PORT", "-1"),
         ("WORKERS", "0"),
         ("THREADS", "2.5"),
@@ -110,14 +114,24 @@ def test_the_settings_are_listed_by_a_command(capsys: pytest.CaptureFixture[str]
     assert all(row.name in listed and row.help in listed for row in Settings.rows())
 
 
+def test_a_database_whose_driver_is_missing_is_refused_by_the_drivers_name(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("inference_server.gallery.database.find_spec", lambda _: None)
+    with pytest.raises(ValueError, match="psycopg"):
+        open_database("postgresql://gallery@db/gallery")
+
+
 @pytest.mark.parametrize(
     ("variables", "named"),
     [
         ({}, "INTERNAL_TOKEN"),
+        ({"INTERNAL_TOKEN": TOKEN, "PORT": "99999"}, "PORT"),
+        ({"INTERNAL_TOKEN": "é" * 32}, "INTERNAL_TOKEN"),
         ({"INTERNAL_TOKEN": TOKEN, "DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
         ({"INTERNAL_TOKEN": TOKEN, "WEIGHTS_DIR": "/proc/none"}, "model.json"),
     ],
-    ids=["no-token", "unknown-engine", "no-weights"],
+    ids=["no-token", "no-port", "no-header", "unknown-engine", "no-weights"],
 )
 def test_a_server_that_could_never_work_does_not_start(
     monkeypatch: pytest.MonkeyPatch,

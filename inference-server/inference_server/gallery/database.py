@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Final
@@ -39,7 +40,7 @@ def open_database(url: str) -> Database:
     """Nothing is connected yet, so a server can start before its database does.
 
     Raises:
-        ValueError: not the URL of an SQLite or PostgreSQL database.
+        ValueError: not the URL of an SQLite or PostgreSQL database, or its driver is missing.
     """
     try:
         parsed = make_url(url)
@@ -88,6 +89,8 @@ def _open_sqlite(url: URL) -> Database:
 def _open_postgresql(url: URL) -> Database:
     limits_s = {"statement_timeout": STATEMENT_TIMEOUT_S, "lock_timeout": LOCK_TIMEOUT_S}
     limits = [f"-c {name}={seconds}s" for name, seconds in limits_s.items()]
+    if find_spec("psycopg") is None:
+        raise ValueError("PostgreSQL needs psycopg, the extra `postgres` of this distribution")
     engine = create_engine(
         url,
         pool_pre_ping=True,
