@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_evaluate(commands)
     _add_detector(commands)
+    _add_compress(commands)
     return parser
 
 
@@ -70,6 +71,7 @@ def _add_train(commands: Commands) -> None:
     parser = _add(commands, "train", "train a network, or go on where it stopped", _train)
     parser.add_argument("config", type=Path, help="a file of models/configs")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, help="instead of the config's; the run is NAME-SEED")
     parser.add_argument(
         "--compile", action="store_true", help="faster at 112 px; needs a C++ compiler"
     )
@@ -141,6 +143,25 @@ def _add_detector(commands: Commands) -> None:
     evaluate.add_argument("--json", type=Path)
 
 
+def _add_compress(commands: Commands) -> None:
+    parser = _add(commands, "compress", "int8 and float16 weights; pruning", _compress)
+    parser.add_argument("--part", choices=("edge", "pruning", "both"), default="both")
+    parser.add_argument(
+        "--out", type=Path, default=RUNS_DIR / "compressed", help="gets a weights folder per form"
+    )
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS_DIR)
+    parser.add_argument("--pairs", type=Path, help="labelled pairs to report every form on")
+    parser.add_argument("--images", type=Path, help="folder the pairs' paths are in")
+    parser.add_argument("--steps", type=int, default=300, help="of fine-tuning after pruning")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="how often each arm is tuned"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of fine-tuning")
+    parser.add_argument("--json", type=Path, default=REPORTS_DIR / "compression.json")
+    _add_folders(parser)
+
+
 def _prepare(options: argparse.Namespace) -> None:
     from face_models.training import data, heatmaps
     from face_models.training.train import load_run
@@ -159,8 +180,13 @@ def _train(options: argparse.Namespace) -> None:
     from face_models.training.train import train
 
     name = read_config(options.config).name
-    run_dir = options.runs / name
-    print(train(options.config, options.data, run_dir, options.threads, compiled=options.compile))
+    seed: int | None = options.seed
+    run_dir = options.runs / (name if seed is None else f"{name}-{seed}")
+    compiled: bool = options.compile
+    trained = train(
+        options.config, options.data, run_dir, options.threads, seed=seed, compiled=compiled
+    )
+    print(trained)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -254,3 +280,34 @@ def _evaluate_detector(options: argparse.Namespace) -> None:
         print(f"{name:32} {value:g}" if isinstance(value, float) else f"{name:32} {value}")
     if options.json:
         report.write_document(document, options.json)
+
+
+def _compress(options: argparse.Namespace) -> None:
+    import torch
+
+    from face_models.training import report as documents
+    from face_models.training.compression import report, study
+    from face_models.training.compression.trial import TrialSettings
+
+    torch.set_num_threads(options.threads)
+    folders = study.Folders(
+        out=options.out,
+        weights=options.weights,
+        checkpoints=options.checkpoints,
+        data=options.data,
+        decoded=options.runs / "cache",
+    )
+    parts = {}
+    if options.part != "pruning":
+        photos = study.Photos(options.pairs, options.images) if options.pairs else None
+        parts["edge"] = study.export_and_judge(folders, photos)
+    if options.part != "edge":
+        seeds = tuple(range(1, options.seeds + 1))
+        settings = TrialSettings(seeds=seeds, steps=options.steps)
+        parts["pruning"] = study.prune_and_compare(folders, settings)
+    document = report.merge(parts, options.json)
+    documents.write_document(document, options.json)
+    told = report.markdown(document)
+    options.json.with_suffix(".md").write_text(told, encoding="utf-8")
+    report.draw(document, options.json.with_suffix(".png"))
+    print(told)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from face_models.training.gradcam import ExplainedBase
-from face_models.training.network import FaceNetwork
+from face_models.training.network import ATTENTION_STRENGTH, FaceNetwork
 
 IDENTITY_CENTRES = "identity_centres"
 
@@ -30,9 +30,10 @@ class Trained:
 
 
 def rebuild(backbone: str, weights: Mapping[str, Tensor], identity_centres: Tensor) -> Trained:
-    """A network from its weights; the first convolution tells how many channels it reads."""
+    """A network from its weights; they tell how it takes the heatmap."""
     channels = next(weight for weight in weights.values() if weight.ndim == 4).shape[1]
-    network = FaceNetwork(backbone, input_channels=channels)
+    attends = ATTENTION_STRENGTH in weights
+    network = FaceNetwork(backbone, input_channels=channels, attends=attends)
     network.load_state_dict(dict(weights))
     return Trained(backbone, network.eval(), identity_centres)
 

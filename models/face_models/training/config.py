@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from face_models.training.augment import AugmentSettings
 from face_models.training.views import ViewSettings
@@ -62,6 +62,8 @@ class RunConfig:
     init: str = ""  # backbone weights: a file of the data folder, or "imagenet" from their hub
     start_run: str = ""  # the run whose network this one goes on from, instead of `init`
     base_run: str = ""  # the run of the base network that draws the heatmaps; heatmap network only
+    heat_enters: Literal["channel", "attention"] = "channel"  # see FaceNetwork
+    heat: Literal["gradcam++", "zero"] = "gradcam++"  # "zero": a control that is told nothing
     precomputed_heatmaps: bool = False  # the paper's form: photos as they are, heatmaps from disk
     weight_decay: float = 0.05
     ema_decay: float = 0.999

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from face_models.training.data import NO_IDENTITY, FaceSet
-from face_models.training.gradcam import ExplainedBase, look
+from face_models.training.gradcam import Sight
 from face_models.training.losses import together
 from face_models.training.network import FaceNetwork
 from face_models.training.pixels import enlarged
 from face_models.training.verification import roc
 
 BATCH = 64
+SightOf = Callable[[Tensor], Sight | None]
 FALSE_ACCEPT_RATE = 1e-3
 
 
@@ -38,14 +40,14 @@ class Measured:
 
 @torch.no_grad()
 def embed_set(
-    network: FaceNetwork, base: ExplainedBase | None, faces: FaceSet, input_px: int
+    network: FaceNetwork, sight_of: SightOf, faces: FaceSet, input_px: int
 ) -> dict[str, Tensor]:
     """(n, 128) unit embeddings of all faces: `alone`, and `together` where there is a base."""
     parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(faces), BATCH):
         chosen = np.arange(start, min(start + BATCH, len(faces)))
         rgb = enlarged(faces.images(chosen), input_px)
-        sight = look(base, rgb) if base is not None else None
+        sight = sight_of(rgb)
         embedding = network(rgb, sight.heat if sight else None)
         parts.setdefault("alone", []).append(functional.normalize(embedding))
         if sight is not None:
@@ -54,10 +56,10 @@ def embed_set(
 
 
 def measure(
-    network: FaceNetwork, base: ExplainedBase | None, faces: FaceSet, input_px: int
+    network: FaceNetwork, sight_of: SightOf, faces: FaceSet, input_px: int
 ) -> dict[str, Measured]:
     """By form, see `embed_set`."""
-    embedded = embed_set(network, base, faces, input_px)
+    embedded = embed_set(network, sight_of, faces, input_px)
     return {form: judge(vectors.numpy(), faces) for form, vectors in embedded.items()}
 
 

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
 EMBEDDING_DIMENSIONS = 128
 GREY_LEVEL = 127.5
 LEVELS_PER_UNIT = 128.0
+ATTENTION_STRENGTH = "attention_strength"
 
 
 @dataclass(frozen=True)
@@ -56,32 +58,51 @@ BACKBONES = {
 
 
 class FaceNetwork(nn.Module):
-    """RGB (n, 3, h, w) in 0..255, with `heat` (n, 1, h, w) in 0..1 where `input_channels` is 4.
+    """RGB (n, 3, h, w) in 0..255, with `heat` (n, 1, h, w) in 0..1 where the network uses one.
+
+    The heatmap enters as a fourth channel, as in the paper (`input_channels` 4), or as attention
+    over the last feature map (`attends`): its places weigh 1 + strength x heat, strength learnt.
 
     `forward` answers the embedding (n, 128) before L2 normalisation, which is the affine image of
     the pooled last feature map; `features` answers that map (n, channels, h/32, w/32).
     """
 
-    def __init__(self, backbone: str, input_channels: int = 3, weights: str | None = None) -> None:
+    attention_strength: nn.Parameter | None
+
+    def __init__(
+        self,
+        backbone: str,
+        input_channels: int = 3,
+        weights: str | None = None,
+        *,
+        attends: bool = False,
+    ) -> None:
         super().__init__()
         self.trunk = BACKBONES[backbone].trunk(weights)
         self.embedding = nn.Linear(BACKBONES[backbone].channels, EMBEDDING_DIMENSIONS)
-        if input_channels > 3:
+        self.takes_channel = input_channels > 3
+        if self.takes_channel:
             widen_first_convolution(self.trunk, input_channels)
+        strength = nn.Parameter(torch.zeros(())) if attends else None
+        self.register_parameter(ATTENTION_STRENGTH, strength)
 
     def features(self, rgb: Tensor, heat: Tensor | None = None) -> Tensor:
         planes = (rgb - GREY_LEVEL) / LEVELS_PER_UNIT
-        if heat is not None:
+        if heat is not None and self.takes_channel:
             planes = torch.cat([planes, 2 * heat - 1], dim=1)
         last_map: Tensor = self.trunk(planes)
         return last_map
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, heat: Tensor | None = None) -> Tensor:
+        if heat is not None and self.attention_strength is not None:
+            places = F.adaptive_avg_pool2d(heat, (features.shape[2], features.shape[3]))
+            weight = 1 + self.attention_strength * places
+            features = features * weight / weight.mean(dim=(2, 3), keepdim=True)
         embedding: Tensor = self.embedding(features.mean(dim=(2, 3)))
         return embedding
 
     def forward(self, rgb: Tensor, heat: Tensor | None = None) -> Tensor:
-        return self.embed(self.features(rgb, heat))
+        return self.embed(self.features(rgb, heat), heat)
 
 
 def first_convolution(trunk: nn.Module) -> tuple[nn.Module, str, nn.Conv2d]:
@@ -113,10 +134,13 @@ def widen_first_convolution(trunk: nn.Module, input_channels: int) -> None:
     setattr(parent, name, wide)
 
 
-def continued(start: FaceNetwork, backbone: str, input_channels: int) -> FaceNetwork:
-    """A new network with `start`'s weights; the first convolution is widened where needed."""
-    network = FaceNetwork(backbone)
-    network.load_state_dict(start.state_dict())
+def continued(
+    start: FaceNetwork, backbone: str, input_channels: int, *, attends: bool = False
+) -> FaceNetwork:
+    """A new network with an RGB network's weights, and room for the heatmap."""
+    network = FaceNetwork(backbone, attends=attends)
+    network.load_state_dict(start.state_dict(), strict=False)
     if input_channels > 3:
         widen_first_convolution(network.trunk, input_channels)
+        network.takes_channel = True
     return network

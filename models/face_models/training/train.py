@@ -12,7 +12,7 @@ import csv
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from face_models.training import data
 from face_models.training.checkpoint import Trained, rebuild
 from face_models.training.config import RunConfig, read_config
-from face_models.training.gradcam import ExplainedBase, look
+from face_models.training.gradcam import ExplainedBase, Sight, look
 from face_models.training.heatmaps import Heatmaps, precompute
 from face_models.training.lesson import Batch, Lesson, Moment, schedule
 from face_models.training.losses import (
@@ -65,6 +65,14 @@ class Learner:
     base: ExplainedBase | None  # fixed; makes the fourth channel of the heatmap network
     step: int = 0
 
+    def sight(self, rgb: Tensor) -> Sight | None:
+        """What the base network tells the heatmap network; None for a base network itself."""
+        if self.base is None:
+            return None
+        sight = look(self.base, rgb)
+        blind = self.config.heat == "zero"
+        return replace(sight, heat=torch.zeros_like(sight.heat)) if blind else sight
+
     def save(self, run_dir: Path) -> None:
         partial = run_dir / (CHECKPOINT_FILE + ".partial")
         state = {
@@ -90,13 +98,21 @@ class Learner:
 
 
 def train(
-    config_path: Path, data_dir: Path, run_dir: Path, threads: int = 2, *, compiled: bool = False
+    config_path: Path,
+    data_dir: Path,
+    run_dir: Path,
+    threads: int = 2,
+    *,
+    seed: int | None = None,
+    compiled: bool = False,
 ) -> Path:
     """Train, or go on training, the run in `run_dir`; answers the checkpoint's path.
 
+    `seed`: instead of the config's.
     `compiled`: by torch.compile, which needs a C++ compiler; worth a sixth at 112 px on a CPU.
     """
     config = read_config(config_path)
+    config = config if seed is None else replace(config, seed=seed)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     torch.manual_seed(config.seed)
@@ -142,10 +158,12 @@ def _new_learner(
 
 def _new_network(config: RunConfig, data_dir: Path, runs_dir: Path) -> FaceNetwork:
     """From another run's network, else from the backbone's weights, else from nothing."""
-    channels = 4 if config.base_run else 3
     start_run = config.start_run or config.base_run
     if start_run:
-        return continued(load_run(runs_dir / start_run).network, config.backbone, channels)
+        start = load_run(runs_dir / start_run).network
+        attends = bool(config.base_run) and config.heat_enters == "attention"
+        channels = 4 if config.base_run and not attends else 3
+        return continued(start, config.backbone, channels, attends=attends)
     if config.init == IMAGENET:
         return FaceNetwork(config.backbone, weights="DEFAULT")
     network = FaceNetwork(config.backbone)
@@ -184,7 +202,7 @@ def _learn(learner: Learner, lesson: Lesson, validation: data.FaceSet, run_dir: 
 def _step(learner: Learner, batch: Batch, learning_rate: float) -> dict[str, float]:
     """One update; answers what it cost, and the learning rate."""
     weights = asdict(learner.config.loss)
-    sight = look(learner.base, batch.rgb) if learner.base is not None else None
+    sight = learner.sight(batch.rgb)
     heat = batch.heat if sight is None or batch.heat is not None else sight.heat
     learner.network.train()
     embedding = learner.forward(batch.rgb, heat)
@@ -222,7 +240,7 @@ def _follow(learner: Learner) -> None:
 
 
 def _measured(learner: Learner, validation: data.FaceSet, moment: Moment) -> dict[str, Measured]:
-    return measure(learner.average, learner.base, validation, moment.stage.input_px)
+    return measure(learner.average, learner.sight, validation, moment.stage.input_px)
 
 
 def _log(path: Path, step: int, values: Mapping[str, object]) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from face_models.training.network import (
+    ATTENTION_STRENGTH,
     BACKBONES,
     FaceNetwork,
     continued,
@@ -35,3 +36,15 @@ def test_every_backbone_answers_128_numbers_a_face(backbone: str) -> None:
 def test_a_network_without_a_convolution_cannot_be_widened() -> None:
     with pytest.raises(ValueError, match="no convolution"):
         first_convolution(torch.nn.Sequential(torch.nn.Linear(2, 2)))
+
+
+def test_attention_of_no_strength_changes_nothing_and_of_some_strength_moves_the_answer() -> None:
+    start = FaceNetwork("shufflenet_v2_x1_0").eval()
+    network = continued(start, "shufflenet_v2_x1_0", 3, attends=True).eval()
+    features, heat = torch.rand(2, 1024, 4, 4), torch.rand(2, 1, 128, 128)
+    with torch.no_grad():
+        assert torch.allclose(network.embed(features, heat), start.embed(features), atol=1e-6)
+        network.get_parameter(ATTENTION_STRENGTH).fill_(2.0)
+        assert not torch.allclose(network.embed(features, heat), start.embed(features), atol=1e-4)
+        even = torch.full_like(heat, 0.7)
+        assert torch.allclose(network.embed(features, even), start.embed(features), atol=1e-5)
