@@ -39,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_prepare(commands)
     _add_train(commands)
+    _add_history(commands)
     _add_export(commands)
     _add_evaluate(commands)
     _add_detector(commands)
@@ -75,6 +76,15 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="faster at 112 px; needs a C++ compiler"
     )
+    _add_folders(parser)
+
+
+def _add_history(commands: Commands) -> None:
+    parser = _add(commands, "history", "how training runs went: curves, figures, seeds", _history)
+    parser.add_argument("names", nargs="+", metavar="RUN", help="folders of --runs")
+    parser.add_argument("--json", type=Path, default=REPORTS_DIR / "training.json")
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--plot", type=Path)
     _add_folders(parser)
 
 
@@ -154,9 +164,7 @@ def _add_compress(commands: Commands) -> None:
     parser.add_argument("--pairs", type=Path, help="labelled pairs to report every form on")
     parser.add_argument("--images", type=Path, help="folder the pairs' paths are in")
     parser.add_argument("--steps", type=int, default=300, help="of fine-tuning after pruning")
-    parser.add_argument(
-        "--seeds", type=int, default=3, help="how often each arm is tuned"
-    )
+    parser.add_argument("--seeds", type=int, default=3, help="how often each arm is tuned")
     parser.add_argument("--threads", type=int, default=1, help="of fine-tuning")
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "compression.json")
     _add_folders(parser)
@@ -187,6 +195,20 @@ def _train(options: argparse.Namespace) -> None:
         options.config, options.data, run_dir, options.threads, seed=seed, compiled=compiled
     )
     print(trained)
+
+
+def _history(options: argparse.Namespace) -> None:
+    from face_models.training import history, report
+    from face_models.training.provenance import provenance
+
+    runs = [history.read_run(options.runs / name) for name in options.names]
+    print(history.table(runs))
+    source = asdict(provenance("logs of the named runs; figures on the validation identities"))
+    report.write_document({**history.document(runs), "provenance": source}, options.json)
+    if options.markdown:
+        options.markdown.write_text(history.table(runs))
+    if options.plot:
+        history.draw(runs, options.plot)
 
 
 def _export(options: argparse.Namespace) -> None:
