@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
+from face_models.align import TEMPLATE_112
 from face_models.descriptor import DESCRIPTOR_NUMBERS, heatmap_descriptor
+from face_models.detect import Detection
+from face_models.engine import Engine
+from face_models.photo import Rgb
+from face_models.pipeline import Face, Pipeline, PipelineSettings
+from face_models.template import DESCRIPTORS, Template, template_of
 
 
 @pytest.fixture
@@ -52,3 +58,61 @@ def test_the_maps_themselves_are_left_alone(maps):
     before = maps.copy()
     heatmap_descriptor(maps)
     np.testing.assert_array_equal(maps, before)
+
+
+class NoDetector:
+    def detect(self, rgb: Rgb) -> list[Detection]:
+        raise AssertionError("crops are at hand")
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def faces(crops) -> list[Face]:
+    box = (0.0, 0.0, 224.0, 224.0)
+    return [Face(i, box, 1.0, TEMPLATE_112, 100, (), crop) for i, crop in enumerate(crops)]
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("models", [("heatmap",), ("base", "heatmap")])
+def test_a_pipeline_puts_the_maps_descriptors_in_the_place_of_embeddings(
+    shipped, faces, crops, models, flip
+):
+    settings = PipelineSettings(descriptor="heatmap", flip=flip)
+    found = Pipeline(NoDetector(), shipped, settings).embed(faces, models)
+    plain = shipped.embed(crops, ("base",), flip=flip)
+    np.testing.assert_allclose(found.heatmap, heatmap_descriptor(plain.maps), atol=1e-6)
+    np.testing.assert_allclose(found.base, plain.base, atol=1e-6)
+
+
+def test_a_pipeline_whose_base_alone_is_asked_makes_no_descriptors(shipped, faces):
+    settings = PipelineSettings(descriptor="heatmap")
+    assert Pipeline(NoDetector(), shipped, settings).embed(faces, ("base",)).heatmap.size == 0
+
+
+def test_a_flipping_pipeline_embeds_as_its_engine_does(shipped, faces, crops):
+    found = Pipeline(NoDetector(), shipped, PipelineSettings(flip=True)).embed(faces)
+    np.testing.assert_array_equal(found.heatmap, shipped.embed(crops, flip=True).heatmap)
+
+
+def test_only_templates_that_may_be_compared_share_a_name():
+    made = {
+        (model, descriptor, flip): template_of(model, descriptor, flip=flip)
+        for model in ("base", "heatmap")
+        for descriptor in DESCRIPTORS
+        for flip in (False, True)
+    }
+    assert {template.name for template in made.values()} == {
+        "base",
+        "base-flip",
+        "heatmap",
+        "heatmap-flip",
+        "heatmap-descriptor",
+    }
+    assert made["base", "embedding", True] == made["base", "heatmap", True]
+    assert made["heatmap", "heatmap", False] == made["heatmap", "heatmap", True]
+    assert made["heatmap", "heatmap", False] == Template("heatmap-descriptor", ("base",))
+    assert made["heatmap", "embedding", True] == Template("heatmap-flip", ("base", "heatmap"))
