@@ -5,10 +5,11 @@ DISTRIBUTIONS := models inference-server gateway-server mobile-client-mock
 REQUIREMENTS := pyproject.toml tools/environment $(DISTRIBUTIONS:%=%/pyproject.toml)
 RUN := .venv/bin/python
 MODEL ?= heatmap
+OUT ?= runs/own/weights
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo up test check bench train evaluate docs clean
+.PHONY: help demo up test check bench train retrain evaluate docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +33,14 @@ bench: .venv/.developing ## our speed against the paper's way (BENCH=name: one o
 
 train: given-CONFIG .venv/.developing ## one network from one file: CONFIG=models/configs/base.toml
 	@tools/timed "Training $(CONFIG)" .venv/bin/face-models train "$(CONFIG)"
+
+retrain: given-PHOTOS .venv/.developing ## networks that also learnt your own people: PHOTOS=folder of folders, OUT=weights folder
+	@mkdir -p "$(OUT)"
+	@tools/timed "Your photos" .venv/bin/face-models import "$(PHOTOS)" --data runs/own/data
+	@tools/timed "Base network" .venv/bin/face-models train models/configs/own/base.toml --data runs/own/data --runs runs/own
+	@tools/timed "Heatmap network" .venv/bin/face-models train models/configs/own/heatmap.toml --data runs/own/data --runs runs/own
+	@tools/timed "Export" .venv/bin/face-models export --data runs/own/data --runs runs/own --weights "$(OUT)" \
+		--checkpoints runs/own/checkpoints --json runs/own/validation.json
 
 evaluate: given-PAIRS given-IMAGES .venv/.developing ## 1:1 accuracy: PAIRS=pairs.csv IMAGES=folder MODEL=heatmap|base
 	@mkdir -p runs

@@ -38,6 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="face-models", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_prepare(commands)
+    _add_import(commands)
     _add_train(commands)
     _add_history(commands)
     _add_export(commands)
@@ -66,6 +67,13 @@ def _add_prepare(commands: Commands) -> None:
         help="also draw the heatmaps of this run's base network to .npy",
     )
     _add_folders(parser)
+
+
+def _add_import(commands: Commands) -> None:
+    parser = _add(commands, "import", "your own photos, a folder a person -> training set", _import)
+    parser.add_argument("photos", type=Path, help="folder of folders, one a person")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the new training set")
 
 
 def _add_train(commands: Commands) -> None:
@@ -181,6 +189,19 @@ def _prepare(options: argparse.Namespace) -> None:
         for split in ("train", "val"):
             faces = data.load(options.data, cache_dir, split)
             print(split, heatmaps.precompute(base, faces, cache_dir).shape)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from face_models.pipeline import Pipeline
+    from face_models.training.own_photos import NoPeople, import_photos
+
+    try:
+        found = import_photos(options.photos, options.data, Pipeline.load(options.weights))
+    except (NoPeople, OSError) as error:
+        raise SystemExit(f"face-models import: {error}") from error
+    for photo, reason in found.refused.items():
+        print(f"refused: {photo} ({reason})")
+    print(f"{found.faces} faces of {found.people} people; {len(found.refused)} photos refused")
 
 
 def _train(options: argparse.Namespace) -> None:

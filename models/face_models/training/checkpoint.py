@@ -13,6 +13,7 @@ from torch import Tensor
 from face_models.training.gradcam import ExplainedBase
 from face_models.training.network import ATTENTION_STRENGTH, FaceNetwork
 
+CHECKPOINTS_DIR = Path(__file__).parents[2] / "checkpoints"  # of the repository, not installed
 IDENTITY_CENTRES = "identity_centres"
 
 

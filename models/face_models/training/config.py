@@ -60,7 +60,7 @@ class RunConfig:
     seed: int
     stages: tuple[Stage, ...]
     init: str = ""  # backbone weights: a file of the data folder, or "imagenet" from their hub
-    start_run: str = ""  # the run whose network this one goes on from, instead of `init`
+    start_run: str = ""  # run whose network this one goes on from; "shipped": the repository's base
     base_run: str = ""  # the run of the base network that draws the heatmaps; heatmap network only
     heat_enters: Literal["channel", "attention"] = "channel"  # see FaceNetwork
     heat: Literal["gradcam++", "zero"] = "gradcam++"  # "zero": a control that is told nothing

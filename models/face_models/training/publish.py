@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 
 from face_models.calibration import Calibration, CalibrationTable, fit
 from face_models.engine import Engine
-from face_models.spec import ModelSpec, write_specs
+from face_models.spec import WEIGHTS_DIR, ModelSpec, write_specs
 from face_models.training import data
 from face_models.training.checkpoint import Trained, load_trained, save_trained
 from face_models.training.evaluate import (
@@ -59,6 +60,9 @@ def export_networks(trained: Mapping[str, Trained], weights_dir: Path) -> dict[s
     """Both graphs and model.json; answers each graph's largest difference to torch."""
     torch.set_num_threads(os.cpu_count() or 1)
     weights_dir.mkdir(parents=True, exist_ok=True)
+    for name in ("detector.onnx", "landmarks.onnx"):
+        if not (weights_dir / name).exists():  # a new folder: the shipped ones find its faces
+            shutil.copyfile(WEIGHTS_DIR / name, weights_dir / name)
     graphs = {
         "base": base_graph(trained["base"].explained()),
         "heatmap": heatmap_graph(trained["heatmap"].network),

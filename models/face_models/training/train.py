@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from face_models.training import data
-from face_models.training.checkpoint import Trained, rebuild
+from face_models.training.checkpoint import CHECKPOINTS_DIR, Trained, load_trained, rebuild
 from face_models.training.config import RunConfig, read_config
 from face_models.training.gradcam import ExplainedBase, Sight, look
 from face_models.training.heatmaps import Heatmaps, precompute
@@ -44,7 +44,7 @@ LOG_EVERY_STEPS = 20
 MEASURE_EVERY_STEPS = 1000
 ADAM_BETAS = (0.9, 0.98)
 GRADIENT_NORM = 5.0
-IMAGENET = "imagenet"
+IMAGENET, SHIPPED = "imagenet", "shipped"
 
 Forward = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -160,7 +160,7 @@ def _new_network(config: RunConfig, data_dir: Path, runs_dir: Path) -> FaceNetwo
     """From another run's network, else from the backbone's weights, else from nothing."""
     start_run = config.start_run or config.base_run
     if start_run:
-        start = load_run(runs_dir / start_run).network
+        start = _start(start_run, runs_dir)
         attends = bool(config.base_run) and config.heat_enters == "attention"
         channels = 4 if config.base_run and not attends else 3
         return continued(start, config.backbone, channels, attends=attends)
@@ -170,6 +170,12 @@ def _new_network(config: RunConfig, data_dir: Path, runs_dir: Path) -> FaceNetwo
     if config.init:
         network.trunk.load_state_dict(load_file(data_dir / config.init), strict=False)
     return network
+
+
+def _start(name: str, runs_dir: Path) -> FaceNetwork:
+    if name == SHIPPED:
+        return load_trained(CHECKPOINTS_DIR / "base.safetensors").network
+    return load_run(runs_dir / name).network
 
 
 def _heatmaps(learner: Learner, faces: data.FaceSet, cache_dir: Path) -> Heatmaps | None:
