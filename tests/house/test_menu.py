@@ -10,8 +10,20 @@ import pytest
 
 from tests.house.tree import ROOT
 
-COMMANDS = ("demo", "up", "test", "check", "bench", "train", "evaluate", "docs", "clean", "help")
-GIVEN = ["CONFIG=base.toml", "PAIRS=pairs.csv", "IMAGES=photos"]
+COMMANDS = (
+    "demo",
+    "up",
+    "test",
+    "check",
+    "bench",
+    "train",
+    "retrain",
+    "evaluate",
+    "docs",
+    "clean",
+    "help",
+)
+GIVEN = ["CONFIG=base.toml", "PAIRS=pairs.csv", "IMAGES=photos", "PHOTOS=photos"]
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
