@@ -1,154 +1,172 @@
-"""The whole pipeline on labelled pairs, and the networks on the validation identities."""
+"""One to one: labelled pairs of photos, and every photo of known people with every other."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from face_models.align import Landmarks, align
-from face_models.engine import Embeddings, Engine
-from face_models.errors import PhotoError
-from face_models.photo import read_photo
-from face_models.pipeline import Embedder, Pipeline
+from face_models.align import CROP_PX
+from face_models.engine import Crops, Embeddings, Engine
+from face_models.training import bootstrap
+from face_models.training.bootstrap import Resampling
+from face_models.training.breakdown import (
+    Errors,
+    errors_by,
+    poorer_band,
+)
 from face_models.training.data import NO_IDENTITY, FaceSet
-from face_models.training.verification import Verification, verify
+from face_models.training.protocol import Pair, people_of
+from face_models.training.templates import Template
+from face_models.training.verification import Verification, Weights, verify
 
 MODELS = ("base", "heatmap")
-LANDMARKS = ("right_eye", "left_eye", "nose", "mouth_right", "mouth_left")
 # A photo that cannot be enrolled must not flatter the result: its pair gets the wrong answer.
 FAILED_SAME, FAILED_DIFFERENT = -1.0, 1.0
+OPERATING_FAR = "0.01"  # thirty of LFW's 3,000 impostors; fewer are too few to be told apart
 BATCH = 32
 
 Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Pair:
-    fold: int
-    a: str
-    b: str
-    same: bool
+Templates = Mapping[str, Template]  # by photo
 
 
 @dataclass(frozen=True)
 class PairsReport:
-    """Verification by one network, of every pair: failures to enrol are counted as errors.
+    """Verification by one way of description (`model`): failures to enrol are errors.
 
-    `enrolled_only` leaves out the pairs with a photo that could not be enrolled.
+    `enrolled_only` leaves out the pairs with a photo that could not be enrolled; None where no
+    pair of either kind is left. `resampled` says what the intervals' bootstrap drew.
+    `by_quality`: errors at the threshold of FAR 1e-2, by the poorer photo of each enrolled pair.
     """
 
     model: str
     photos: int
     failures_to_enrol: dict[str, str]  # photo -> reason
     verification: Verification
-    enrolled_only: Verification
+    enrolled_only: Verification | None
+    intervals: dict[str, Any]
+    resampled: str  # people | pairs
+    by_quality: dict[str, Errors]
     similarities: NDArray[np.float64]  # (pairs,)
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    """Pairs from a CSV with the columns fold, a, b, same (0 | 1)."""
-    with path.open(newline="") as file:
-        return [
-            Pair(int(row["fold"]), row["a"], row["b"], row["same"] == "1")
-            for row in csv.DictReader(file)
-        ]
-
-
-class PhotoEmbedder(Protocol):
-    """A photo, named by its path in the list of pairs -> embeddings of the face it is of."""
-
-    def __call__(self, photo: str, models: tuple[str, ...]) -> Embeddings:
-        """Raises PhotoError where there is no face to use."""
-
-
-@dataclass(frozen=True)
-class WholePipeline:
-    """Detection, alignment and embedding of the most prominent face, as served."""
-
-    pipeline: Pipeline
-    images: Path
-
-    def __call__(self, photo: str, models: tuple[str, ...]) -> Embeddings:
-        face = self.pipeline.choose(self.pipeline.analyse((self.images / photo).read_bytes()), None)
-        return self.pipeline.embed([face], models)
-
-
-@dataclass(frozen=True)
-class ReferenceLandmarks:
-    """The embedding networks alone: faces aligned by given landmarks (5, 2), not by ours."""
-
-    engine: Embedder
-    images: Path
-    landmarks: Mapping[str, Landmarks]
-
-    def __call__(self, photo: str, models: tuple[str, ...]) -> Embeddings:
-        read = read_photo((self.images / photo).read_bytes())
-        crop = align(read.rgb, self.landmarks[photo] * read.scale)
-        return self.engine.embed(crop[None], models)
-
-
-def read_landmarks(path: Path) -> dict[str, Landmarks]:
-    """Landmarks in pixels by photo, from a CSV with columns photo, right_eye_x … mouth_left_y."""
-    with path.open(newline="") as file:
-        return {row["photo"]: _landmarks(row) for row in csv.DictReader(file)}
-
-
-def _landmarks(row: Mapping[str, str]) -> Landmarks:
-    points = [[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in LANDMARKS]
-    return np.array(points, dtype=np.float32)
+def photos_of(pairs: Sequence[Pair]) -> list[str]:
+    return sorted({photo for pair in pairs for photo in (pair.a, pair.b)})
 
 
 def evaluate_pairs(
-    embed: PhotoEmbedder, pairs: Sequence[Pair], models: Sequence[str] = MODELS
-) -> list[PairsReport]:
-    """Photos -> embeddings -> cosine of every pair, one report per network."""
-    photos = sorted({photo for pair in pairs for photo in (pair.a, pair.b)})
-    vectors: dict[str, dict[str, Vectors]] = {model: {} for model in models}
-    failures: dict[str, str] = {}
-    for photo in tqdm(photos, "photos", unit="photo"):
-        try:
-            embeddings = embed(photo, tuple(models))
-        except PhotoError as refusal:
-            failures[photo] = refusal.slug
-            continue
-        for model in models:
-            vectors[model][photo] = getattr(embeddings, model)[0]
-    return [_report(model, pairs, vectors[model], len(photos), failures) for model in models]
-
-
-def _report(
-    model: str,
+    templates: Templates,
     pairs: Sequence[Pair],
-    vectors: Mapping[str, Vectors],
-    photos: int,
-    failures: dict[str, str],
+    ways: Sequence[str],
+    resampling: Resampling,
+) -> list[PairsReport]:
+    """Cosine of every pair, one report per way of description."""
+    return [_pairs_report(way, templates, pairs, resampling) for way in ways]
+
+
+def _pairs_report(
+    way: str, templates: Templates, pairs: Sequence[Pair], resampling: Resampling
 ) -> PairsReport:
-    scores = np.array([_similarity(pair, vectors) for pair in pairs])
+    enrolled_photos = vectors_of(templates, photos_of(pairs), way)
+    scores = np.array([_similarity(pair, enrolled_photos) for pair in pairs])
     same = np.array([pair.same for pair in pairs])
     folds = np.array([pair.fold for pair in pairs])
-    enrolled = np.array([pair.a in vectors and pair.b in vectors for pair in pairs])
+    enrolled = np.array([{pair.a, pair.b} <= enrolled_photos.keys() for pair in pairs])
+    people = people_of(pairs)
+    verification = verify(scores, same, folds)
     return PairsReport(
-        model=model,
-        photos=photos,
-        failures_to_enrol=failures,
-        verification=verify(scores, same, folds),
-        enrolled_only=verify(scores[enrolled], same[enrolled], folds[enrolled]),
+        model=way,
+        photos=len(photos_of(pairs)),
+        failures_to_enrol=refusals_of(templates, photos_of(pairs)),
+        verification=verification,
+        enrolled_only=_both_kinds(scores[enrolled], same[enrolled], folds[enrolled]),
+        intervals=_pair_intervals(scores, same, folds, _numbered(pairs, people), resampling),
+        resampled="people" if people else "pairs",
+        by_quality=_by_quality(templates, pairs, scores, same, verification),
         similarities=scores,
     )
 
 
-def _similarity(pair: Pair, vectors: Mapping[str, Vectors]) -> float:
-    if pair.a not in vectors or pair.b not in vectors:
+def vectors_of(templates: Templates, photos: Sequence[str], way: str) -> dict[str, Vectors]:
+    """Of the photos that could be enrolled."""
+    return {
+        photo: templates[photo].vectors[way].astype(np.float32)
+        for photo in photos
+        if templates[photo].refusal is None
+    }
+
+
+def refusals_of(templates: Templates, photos: Sequence[str]) -> dict[str, str]:
+    reasons = {photo: templates[photo].refusal for photo in photos}
+    return {photo: reason for photo, reason in reasons.items() if reason is not None}
+
+
+def _similarity(pair: Pair, enrolled: Mapping[str, Vectors]) -> float:
+    if not {pair.a, pair.b} <= enrolled.keys():
         return FAILED_SAME if pair.same else FAILED_DIFFERENT
-    return float(vectors[pair.a] @ vectors[pair.b])
+    return float(enrolled[pair.a] @ enrolled[pair.b])
+
+
+def _both_kinds(
+    scores: NDArray[np.float64], same: NDArray[np.bool_], folds: NDArray[np.int64]
+) -> Verification | None:
+    return verify(scores, same, folds) if same.any() and not same.all() else None
+
+
+def _numbered(pairs: Sequence[Pair], people: Mapping[str, str] | None) -> NDArray[np.int64]:
+    """(pairs, 2) numbers of the units that the bootstrap draws: people, else the pairs."""
+    if people is None:
+        return np.repeat(np.arange(len(pairs))[:, None], 2, axis=1)
+    number = {person: n for n, person in enumerate(sorted(set(people.values())))}
+    return np.array([[number[people[pair.a]], number[people[pair.b]]] for pair in pairs])
+
+
+def _pair_intervals(
+    scores: NDArray[np.float64],
+    same: NDArray[np.bool_],
+    folds: NDArray[np.int64],
+    units: NDArray[np.int64],
+    resampling: Resampling,
+) -> dict[str, Any]:
+    order = np.argsort(-scores, kind="stable")  # sorted once: every draw sorts faster
+    scores, same, folds, units = scores[order], same[order], folds[order], units[order]
+
+    def figures(counts: Weights) -> dict[str, Any] | None:
+        weights = bootstrap.pair_weights(counts, units[:, 0], units[:, 1])
+        return verified_shares(scores, same, folds, weights)
+
+    return bootstrap.intervals(figures, int(units.max()) + 1, resampling, "1:1 bootstrap")
+
+
+def verified_shares(
+    scores: NDArray[np.float64],
+    same: NDArray[np.bool_],
+    folds: NDArray[np.int64],
+    weights: Weights,
+) -> dict[str, Any] | None:
+    """What an interval is told of; None where a draw left no pair of one kind."""
+    if weights[same].sum() == 0 or weights[~same].sum() == 0:
+        return None
+    found = verify(scores, same, folds, weights)
+    shares = ("accuracy", "auc", "eer", "tar_at_far")
+    return {name: getattr(found, name) for name in shares}
+
+
+def _by_quality(
+    templates: Templates,
+    pairs: Sequence[Pair],
+    scores: NDArray[np.float64],
+    same: NDArray[np.bool_],
+    verification: Verification,
+) -> dict[str, Errors]:
+    quality = {photo: template.quality for photo, template in templates.items()}
+    bands = np.array([poorer_band(quality, pair.a, pair.b) for pair in pairs])
+    return errors_by(bands, scores, same, verification.threshold_at_far[OPERATING_FAR])
 
 
 @dataclass(frozen=True)
@@ -161,10 +179,7 @@ class IdentityScores:
 
 def embed_faces(engine: Engine, faces: FaceSet, models: Sequence[str] = MODELS) -> Embeddings:
     """Embeddings of every face of a set, enlarged from 112 to the network's input size."""
-    parts = [
-        engine.embed(_enlarged(faces, start), tuple(models))
-        for start in tqdm(range(0, len(faces), BATCH), "validation faces", unit="batch")
-    ]
+    parts = [engine.embed(crops, tuple(models)) for crops in enlarged(faces, "validation faces")]
     return Embeddings(
         base=np.concatenate([part.base for part in parts]),
         heatmap=np.concatenate([part.heatmap for part in parts]),
@@ -172,10 +187,12 @@ def embed_faces(engine: Engine, faces: FaceSet, models: Sequence[str] = MODELS) 
     )
 
 
-def _enlarged(faces: FaceSet, start: int) -> NDArray[np.uint8]:
-    chosen = np.arange(start, min(start + BATCH, len(faces)))
-    side = (224, 224)
-    return np.stack([cv2.resize(face, side) for face in faces.images(chosen)]).astype(np.uint8)
+def enlarged(faces: FaceSet, what: str) -> Iterator[Crops]:
+    """All faces of a set in batches (n, 224, 224, 3), with a progress bar."""
+    for start in tqdm(range(0, len(faces), BATCH), what, unit="batch"):
+        chosen = np.arange(start, min(start + BATCH, len(faces)))
+        crops = [cv2.resize(face, (CROP_PX, CROP_PX)) for face in faces.images(chosen)]
+        yield np.stack(crops).astype(np.uint8)
 
 
 def identity_scores(vectors: Vectors, identity: NDArray[np.int64]) -> IdentityScores:

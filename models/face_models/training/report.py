@@ -1,38 +1,98 @@
-"""Measured figures as JSON, tables and curves in models/reports."""
+"""Measured figures as JSON, Markdown and curves in models/reports."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-
-from face_models.training.evaluate import Pair, PairsReport
+from face_models.training import plots
+from face_models.training.evaluate import PairsReport
+from face_models.training.gallery import GalleryReport
+from face_models.training.harness import Evaluation
+from face_models.training.identities import IdentitiesReport
 from face_models.training.provenance import Provenance
 from face_models.training.publish import Validation
-from face_models.training.verification import roc
 
 PAPER_BEST = {"auc": 0.8372, "eer": 0.2435}
-SMALLEST_FAR_SHOWN = 1e-4
+
+Document = Mapping[str, Any]
 
 
-def pairs_document(reports: Sequence[PairsReport], source: Provenance) -> dict[str, Any]:
-    """What `evaluate` writes: one flat entry per network, and where the figures come from."""
-    models = {
-        report.model: {
-            **asdict(report.verification),
-            "photos": report.photos,
-            "failures_to_enrol": len(report.failures_to_enrol),
-            "failed_photos": report.failures_to_enrol,
-            "enrolled_only": asdict(report.enrolled_only),
+def evaluation_document(evaluation: Evaluation, source: Provenance) -> dict[str, Any]:
+    """What `evaluate` writes: one entry per way of description for each test that was asked for."""
+    request = evaluation.request
+    document: dict[str, Any] = {}
+    if evaluation.pairs_reports:
+        document["models"] = {one.model: _pairs(one) for one in evaluation.pairs_reports}
+        document["paper_best"] = PAPER_BEST
+    if evaluation.gallery_reports:
+        document["identification"] = {
+            one.model: _gallery(one) for one in evaluation.gallery_reports
         }
-        for report in reports
+    if evaluation.identities_reports:
+        reports = evaluation.identities_reports
+        document["validation"] = {one.model: _identities(one) for one in reports}
+    return {
+        **document,
+        "faces_found_by": "reference landmarks" if request.landmarks else "our detector",
+        "bootstrap": asdict(request.resampling),
+        "median_processor_ms": dict(evaluation.timings_ms),
+        "weights_sha256": dict(evaluation.weights),
+        "provenance": asdict(source),
     }
-    return {"models": models, "paper_best": PAPER_BEST, "provenance": asdict(source)}
+
+
+def _pairs(report: PairsReport) -> dict[str, Any]:
+    return {
+        **asdict(report.verification),
+        "photos": report.photos,
+        "failures_to_enrol": len(report.failures_to_enrol),
+        "failures_by_reason": dict(Counter(report.failures_to_enrol.values())),
+        "failed_photos": report.failures_to_enrol,
+        "enrolled_only": asdict(report.enrolled_only) if report.enrolled_only else None,
+        "resampled": report.resampled,
+        "intervals": report.intervals,
+        "by_quality": _each_as_dict(report.by_quality),
+    }
+
+
+def _gallery(report: GalleryReport) -> dict[str, Any]:
+    return {
+        "enrolled": report.enrolled,
+        "mated_searches": report.mated_searches,
+        "non_mated_searches": report.non_mated_searches,
+        **asdict(report.identification),
+        "failures_by_reason": {
+            part: dict(Counter(photos.values()))
+            for part, photos in report.failures_to_enrol.items()
+        },
+        "failed_photos": report.failures_to_enrol,
+        "intervals": report.intervals,
+        "by_quality": _each_as_dict(report.by_quality),
+    }
+
+
+def _identities(report: IdentitiesReport) -> dict[str, Any]:
+    return {
+        "faces": report.faces,
+        "people": report.people,
+        "genuine_pairs": report.genuine_pairs,
+        "impostor_pairs": report.impostor_pairs,
+        **asdict(report.verification),
+        "intervals": report.intervals,
+        "by_source": _each_as_dict(report.by_source),
+        "by_quality": _each_as_dict(report.by_quality),
+        "by_family": _each_as_dict(report.by_family),
+        "by_group": {kind: _each_as_dict(groups) for kind, groups in report.by_group.items()},
+    }
+
+
+def _each_as_dict(entries: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(entry) for name, entry in entries.items()}
 
 
 def validation_document(
@@ -45,28 +105,39 @@ def validation_document(
     }
 
 
-def write_document(document: Mapping[str, Any], path: Path) -> None:
+def write_document(document: Document, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n")
 
 
-def draw_roc(reports: Sequence[PairsReport], pairs: Sequence[Pair], path: Path) -> None:
-    """True against false accept rate, the latter logarithmic; one line a network."""
-    same = np.array([pair.same for pair in pairs])
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for report in reports:
-        far, tar = roc(report.similarities, same)
-        label = f"{report.model}: AUC {report.verification.auc:.4f}"
-        axes.plot(np.maximum(far, SMALLEST_FAR_SHOWN), tar, label=label)
-    axes.set(
-        xscale="log",
-        xlim=(SMALLEST_FAR_SHOWN, 1),
-        ylim=(0.5, 1.005),
-        xlabel="false accept rate",
-        ylabel="true accept rate",
-        title=f"LFW view 2, {len(pairs)} pairs, whole pipeline",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
-    figure.savefig(path, dpi=120)
+def draw(evaluation: Evaluation, target: Path, form: str) -> list[Path]:
+    """Every curve there is into a folder; into a file, by its suffix, the first ROC alone."""
+    drawn = list(_drawings(evaluation))
+    if target.suffix.lstrip(".") in plots.FORMATS:
+        drawn = [one for one in drawn if one[0].endswith("roc")][:1]
+        paths = [target] * len(drawn)
+    else:
+        paths = [target / f"{name}.{form}" for name, *_ in drawn]
+    for (_, drawing, lines, title), path in zip(drawn, paths, strict=True):
+        drawing(lines, title, path)
+    return paths
+
+
+def _drawings(evaluation: Evaluation) -> Iterator[tuple[str, Any, Sequence[Any], str]]:
+    """Name, function, lines and title of each curve."""
+    found_by = "reference landmarks" if evaluation.request.landmarks else "whole pipeline"
+    if evaluation.pairs_reports:
+        lines = plots.pairs_lines(evaluation.pairs_reports, evaluation.pairs)
+        name = evaluation.request.pairs.stem if evaluation.request.pairs else ""
+        title = f"{name}, {len(evaluation.pairs)} pairs, {found_by}"
+        yield "roc", plots.draw_roc, lines, title
+        yield "det", plots.draw_det, lines, title
+    for report in evaluation.gallery_reports[:1]:
+        title = f"{report.enrolled} people enrolled, {found_by}"
+        yield "cmc", plots.draw_cmc, evaluation.gallery_reports, title
+        yield "open-set", plots.draw_open_set, evaluation.gallery_reports, title
+    for identities in evaluation.identities_reports[:1]:
+        lines = plots.identities_lines(evaluation.identities_reports)
+        title = f"all pairs of {identities.people} validation identities, aligned faces"
+        yield "validation-roc", plots.draw_roc, lines, title
+        yield "validation-det", plots.draw_det, lines, title
