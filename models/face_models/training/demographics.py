@@ -21,6 +21,7 @@ from face_models.training.protocol import UnusableInput
 
 SEXES = {0: "male", 1: "female"}  # UTKFace's codes
 GROUPS = {0: "White", 1: "Black", 2: "Asian", 3: "Indian", 4: "other"}
+GROWN = tuple(band(years, AGE_EDGES) for years in (20, 40, 60))
 COLUMNS = ("identity", "age_years", "sex", "group")
 
 Labels = NDArray[np.str_]
@@ -37,7 +38,16 @@ class People:
 
     @property
     def by_group(self) -> dict[str, Labels]:
-        return {"age": self.age, "sex": self.sex, "group": self.group}
+        """Sex and group of grown people alone.
+
+        Children look alike, and not every group has as many children among its photos.
+        """
+        grown = np.isin(self.age, GROWN)
+        return {
+            "age": self.age,
+            "sex of the grown": np.where(grown, self.sex, UNKNOWN),
+            "group of the grown": np.where(grown, self.group, UNKNOWN),
+        }
 
 
 def people(data_dir: Path, faces: FaceSet) -> People:

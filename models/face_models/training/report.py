@@ -24,7 +24,6 @@ Document = Mapping[str, Any]
 
 def evaluation_document(evaluation: Evaluation, source: Provenance) -> dict[str, Any]:
     """What `evaluate` writes: one entry per way of description for each test that was asked for."""
-    request = evaluation.request
     document: dict[str, Any] = {}
     if evaluation.pairs_reports:
         document["models"] = {one.model: _pairs(one) for one in evaluation.pairs_reports}
@@ -38,12 +37,18 @@ def evaluation_document(evaluation: Evaluation, source: Provenance) -> dict[str,
         document["validation"] = {one.model: _identities(one) for one in reports}
     return {
         **document,
-        "faces_found_by": "reference landmarks" if request.landmarks else "our detector",
-        "bootstrap": asdict(request.resampling),
+        "faces_found_by": _found_by(evaluation),
+        "bootstrap": asdict(evaluation.request.resampling),
         "median_processor_ms": dict(evaluation.timings_ms),
         "weights_sha256": dict(evaluation.weights),
         "provenance": asdict(source),
     }
+
+
+def _found_by(evaluation: Evaluation) -> str:
+    if not (evaluation.pairs_reports or evaluation.gallery_reports):
+        return "the data set, which is of aligned faces"
+    return "reference landmarks" if evaluation.request.landmarks else "our detector"
 
 
 def _pairs(report: PairsReport) -> dict[str, Any]:

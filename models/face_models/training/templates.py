@@ -34,7 +34,9 @@ from face_models.training.protocol import UnusableInput
 NETWORKS = ("base", "heatmap")
 FLIP = "-flip"
 HEATMAP_DESCRIPTOR = "heatmap-descriptor"
-NOT_SERVED = frozenset({"cli.py", "calibration.py"})  # no part of what makes a template
+NOT_SERVED = frozenset(  # no part of what makes a template; graphs are told by their sha256
+    {"cli.py", "calibration.py", "calibration.json", "model.json", "MODEL_CARD.md"}
+)
 
 Vectors = NDArray[np.floating]  # (n, d), L2-normalised
 Vector = NDArray[np.floating]  # (d,)
@@ -204,11 +206,11 @@ class TemplateCache:
 
 def made_by(weights_sha256s: Sequence[str], landmarks: Path | None = None) -> str:
     """sha256 of what decides a template: weights, the package's own code, reference landmarks."""
-    code = sorted(Path(face_models.__file__).parent.glob("*.py"))
-    files = [file for file in code if file.name not in NOT_SERVED]
-    parts = [*weights_sha256s, *(_sha256(file.read_bytes()) for file in files)]
-    if landmarks is not None:
-        parts.append(_sha256(landmarks.read_bytes()))
+    package = Path(face_models.__file__).parent
+    files = [*package.glob("*.py"), *(package / "weights").iterdir()]
+    served = sorted(file for file in files if file.name not in NOT_SERVED and file.is_file())
+    given = [*served, *([landmarks] if landmarks is not None else [])]
+    parts = [*weights_sha256s, *(_sha256(file.read_bytes()) for file in given)]
     return _sha256("\n".join(parts).encode())
 
 

@@ -85,7 +85,9 @@ def test_reports_tell_relatives_groups_and_mirror_images_apart() -> None:
     e = np.eye(16, dtype=np.float32)
     labelled = Described(
         face_set([-1, -1, -1, -1], "utkface"),
-        people_of(4, sex=["male", "male", "female", "female"]),
+        people_of(
+            4, sex=["male", "male", "female", "female"], age=["20-39", "60+", "40-59", "40-59"]
+        ),
         {
             "base": e[[0, 0, 1, 2]],
             "base-flip": np.stack([e[0], e[0], e[1], (e[2] + e[3]) / 2**0.5]),
@@ -99,10 +101,17 @@ def test_reports_tell_relatives_groups_and_mirror_images_apart() -> None:
     assert report.by_quality["75+"].fnmr == pytest.approx(
         1 - report.verification.tar_at_far["0.001"]
     )
-    sexes = report.by_group["sex"]
+    sexes = report.by_group["sex of the grown"]
     assert (sexes["male"].fmr, sexes["female"].fmr) == (1, 0)
     assert (sexes["male"].mirror_fnmr, sexes["female"].mirror_fnmr) == (0, 0.5)
-    assert report.by_group["age"] == {}
+    assert report.by_group["age"]["60+"].fmr is None
+    assert report.by_group["group of the grown"] == {}
+
+
+def test_sex_and_group_are_told_of_grown_people() -> None:
+    labelled = people_of(3, age=["00-02", "20-39", "unknown"], sex=["male", "female", "male"])
+    assert labelled.by_group["sex of the grown"].tolist() == ["unknown", "female", "unknown"]
+    assert labelled.by_group["age"].tolist() == ["00-02", "20-39", "unknown"]
 
 
 def test_labelled_faces_are_a_seeded_sample() -> None:
@@ -167,6 +176,6 @@ def test_evaluate_reports_the_validation_identities(labelled_dir: Path, tmp_path
     figures = json.loads(report.read_text())["validation"]["base"]
     assert (figures["people"], figures["genuine_pairs"]) == (6, 6 * 6)
     assert figures["by_family"]["relatives"]["impostor"] == figures["impostor_pairs"]
-    assert figures["by_group"]["group"]["Indian"]["photos"] == 24
+    assert figures["by_group"]["group of the grown"]["Indian"]["photos"] == 24
     assert "6 people, 36 genuine" in tables.read_text()
     assert {path.name for path in plots.iterdir()} == {"validation-roc.png", "validation-det.png"}

@@ -53,3 +53,41 @@ def test_the_best_threshold_errs_least() -> None:
     same = np.array([True, True, True, False, False])
     threshold = best_threshold(scores, same)
     assert ((scores >= threshold) != same).sum() == 1
+
+
+def test_weights_count_as_copies_do() -> None:
+    random = np.random.default_rng(7)
+    same = np.arange(120) % 2 == 0
+    scores, folds = random.normal(size=120) + same, np.arange(120) % 5
+    copies = random.integers(0, 4, 120)
+    weighted = verify(scores, same, folds, copies.astype(np.float64))
+    copied = verify(*(np.repeat(values, copies) for values in (scores, same, folds)))
+    assert weighted.accuracy == pytest.approx(copied.accuracy)
+    assert weighted.auc == pytest.approx(copied.auc)
+    assert weighted.eer == pytest.approx(copied.eer)
+    assert weighted.tar_at_far == pytest.approx(copied.tar_at_far)
+
+
+def test_the_threshold_of_a_rate_accepts_that_share_of_impostors() -> None:
+    random = np.random.default_rng(8)
+    same = np.arange(4000) < 2000
+    scores = random.normal(size=4000) + 2 * same
+    result = verify(scores, same, _alternating_folds(4000))
+    for rate, threshold in result.threshold_at_far.items():
+        assert (scores[~same] >= threshold).mean() == pytest.approx(float(rate))
+        assert (scores[same] >= threshold).mean() == pytest.approx(result.tar_at_far[rate])
+
+
+def test_where_no_impostor_may_pass_the_threshold_is_above_the_best_one() -> None:
+    scores = np.array([0.9, 0.5, 0.6, 0.1])
+    result = verify(scores, np.array([True, True, False, False]), _alternating_folds(4))
+    assert 0.6 < result.threshold_at_far["0.001"] <= 0.9
+    beaten = verify(scores, np.array([False, True, True, False]), _alternating_folds(4))
+    assert beaten.threshold_at_far["0.001"] > 0.9
+
+
+@pytest.mark.parametrize(("impostors", "told"), [(9_999, False), (10_000, True)])
+def test_the_rarest_rate_is_told_where_one_impostor_may_pass(impostors: int, told: bool) -> None:
+    same = np.arange(impostors + 10) < 10
+    result = verify(np.linspace(1, 0, len(same)), same, _alternating_folds(len(same)))
+    assert ("0.0001" in result.tar_at_far) is told
