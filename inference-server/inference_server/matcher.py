@@ -104,7 +104,8 @@ class Matcher:
             (probe,) = self._embed([face], options.model)
         with watch.lap("search"):
             found = self._index.search(options.model, probe, options.top_k)
-        candidates = self._candidates(options.model, found)
+        isolation = self._scale.isolation(options.model, probe)
+        candidates = self._candidates(options.model, found, isolation)
         return Match(
             model=options.model,
             counts=found.counts,
@@ -125,12 +126,13 @@ class Matcher:
         analyses = [self._pipeline.analyse(photo) for photo in (photo_a, photo_b)]
         a, b = self._embed([self._pipeline.choose(analysis) for analysis in analyses], model)
         similarity = float(np.clip(a @ b, -1, 1))
-        rate = self._scale.fmr(model, similarity)
+        isolation = min(self._scale.isolation(model, a), self._scale.isolation(model, b))
+        rate = self._scale.fmr(model, similarity, isolation)
         warnings = [*analyses[0].warnings, *analyses[1].warnings, *self._scale.warnings(model)]
         return Verification(
             model=model,
             similarity=similarity,
-            confidence=self._scale.confidence(model, similarity),
+            confidence=self._scale.confidence(model, similarity, isolation),
             false_match_rate=rate,
             same=self._scale.covers(model) and rate <= self._policy.verify_max_false_match_rate,
             warnings=tuple(dict.fromkeys(warnings)),
@@ -140,22 +142,25 @@ class Matcher:
         embeddings = self._pipeline.embed(faces, (model,))
         return list(embeddings.heatmap if model == "heatmap" else embeddings.base)
 
-    def _candidates(self, model: str, found: SearchResult) -> tuple[Candidate, ...]:
+    def _candidates(
+        self, model: str, found: SearchResult, isolation: float
+    ) -> tuple[Candidate, ...]:
         return tuple(
-            self._candidate(model, rank, resemblance, found.counts.faces)
+            self._candidate(model, rank, resemblance, isolation, found.counts.faces)
             for rank, resemblance in enumerate(found.nearest, start=1)
         )
 
-    def _candidate(self, model: str, rank: int, found: Resemblance, comparisons: int) -> Candidate:
+    def _candidate(
+        self, model: str, rank: int, found: Resemblance, isolation: float, comparisons: int
+    ) -> Candidate:
+        said = (model, found.similarity, isolation, comparisons)
         return Candidate(
             rank=rank,
             person_id=found.person_id,
             face_id=found.face_id,
             similarity=found.similarity,
-            confidence=self._scale.confidence(model, found.similarity, comparisons),
-            expected_false_matches=self._scale.expected_false_matches(
-                model, found.similarity, comparisons
-            ),
+            confidence=self._scale.confidence(*said),
+            expected_false_matches=self._scale.expected_false_matches(*said),
         )
 
     def _verdict(self, model: str, candidates: Sequence[Candidate]) -> str:

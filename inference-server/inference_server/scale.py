@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from face_models.calibration import MEDIAN_PERSON
 from inference_server.face_pipeline import FacePipeline, graph_sha256
-from inference_server.gallery import MODELS
+from inference_server.gallery import MODELS, Embedding
 
 UNCALIBRATED: Final = "uncalibrated"
 ANY_FMR: Final = 1.0
@@ -39,21 +40,32 @@ class Scale:
     def warnings(self, model: str) -> tuple[str, ...]:
         return () if self.covers(model) else (UNCALIBRATED,)
 
-    def fmr(self, model: str, similarity: float) -> float:
+    def isolation(self, model: str, probe: Embedding) -> float:
+        """How far strangers are from the probe; the curves are read on its own scale."""
+        if not self.covers(model):
+            return MEDIAN_PERSON
+        return self._calibration.isolation(self._curves[model], probe)
+
+    def fmr(self, model: str, similarity: float, isolation: float) -> float:
         if not self.covers(model):
             return ANY_FMR
-        return self._calibration.fmr(self._curves[model], similarity)
+        return self._calibration.fmr(self._curves[model], similarity, isolation)
 
-    def confidence(self, model: str, similarity: float, comparisons: int = 1) -> float:
+    def confidence(
+        self, model: str, similarity: float, isolation: float, comparisons: int = 1
+    ) -> float:
         if not self.covers(model):
             return 1 / (1 + max(comparisons, 1))
-        return self._calibration.confidence(self._curves[model], similarity, comparisons)
+        curve = self._curves[model]
+        return self._calibration.confidence(curve, similarity, comparisons, isolation)
 
-    def expected_false_matches(self, model: str, similarity: float, comparisons: int) -> float:
+    def expected_false_matches(
+        self, model: str, similarity: float, isolation: float, comparisons: int
+    ) -> float:
         if not self.covers(model):
             return ANY_FMR * comparisons
         curve = self._curves[model]
-        return self._calibration.expected_false_matches(curve, similarity, comparisons)
+        return self._calibration.expected_false_matches(curve, similarity, comparisons, isolation)
 
 
 def _is_measured(pipeline: FacePipeline, model: str) -> bool:

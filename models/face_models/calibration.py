@@ -1,32 +1,36 @@
 """Cosine similarity -> false match rate, confidence, and false matches to expect in a gallery.
 
 Terms are ISO/IEC 19795-1's: FMR(s) is the share of impostor comparisons with similarity >= s,
-FNMR(s) the share of genuine comparisons with similarity < s. One table per model is measured on
-people whom training has not seen:
+FNMR(s) the share of genuine ones with similarity < s, FPIR the share of searches for somebody who
+is not in the gallery that find somebody all the same. One table per template is measured on people
+whom training has not seen (training/calibrate.py); here it is only read:
 
+Isolation
+    Some people resemble many: to a network most small children look alike. The same similarity
+    means less for them, so it is first put on the probe's own scale. A cosine distance is divided
+    by the probe's isolation, its distance to the nearest strangers in units of the median
+    person's, which a log-linear rule tells from the probe's embedding alone (cohort
+    normalisation, as in Auckenthaler et al. 2000, Digital Signal Processing 10, with the cohort
+    distilled into the rule: no stranger's embedding is shipped). 1 is the median person, below 1
+    is somebody whom many resemble. All curves are over similarities on that scale.
 FMR
-    Counted while at least 100 impostors exceed s. Beyond, the scores over the 100th highest, u, are
-    taken to be exponential (a generalised Pareto tail of shape 0; Pickands 1975, Annals of
-    Statistics 3-1): FMR(s) = FMR(u) exp(-(s - u) / mean excess). A cosine cannot exceed 1, so its
-    true tail is shorter, and the estimate errs towards more false matches. No claim is made below
-    a hundredth of one match in all impostor comparisons measured.
-
+    A curve where impostors were counted; beyond `tail.threshold` a generalised Pareto tail
+    (Pickands 1975, Annals of Statistics 3-1). `log10_fmr_low` and `_high` bound it at 95 %.
 Confidence
-    P(same person | s) at even odds: isotonic regression of genuine against impostor pairs, both
-    classes weighing the same, with one pair of either class added to every step (Laplace's rule of
-    succession), so that it never says 0 or 1. A search is no even bet: there the odds are divided
-    by the number of faces that the probe is compared with.
+    P(same person | s) at even odds. A search is no even bet: there the odds are divided by the
+    number of faces that the probe is compared with.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,49 +39,124 @@ from face_models.errors import WeightsError
 from face_models.spec import WEIGHTS_DIR, Json, exact_keys, load_specs, read_json, write_json
 
 CALIBRATION_FILE: Final = "calibration.json"
-SCHEMA: Final = 1
-
-GRID_STEP: Final = 0.005
-TAIL_IMPOSTORS: Final = 100  # their mean excess is known to 10 %
+SCHEMA: Final = 2
 FLOOR_DECADES: Final = 2
-MIN_IMPOSTORS: Final = 10 * TAIL_IMPOSTORS
-MIN_GENUINE: Final = 100
-DIGITS: Final = 6
+"""No claim is made below a hundredth of one match among all pairs of people measured."""
+TAIL_AGREEMENT_DECADES: Final = 1e-3
+MOST_LOG_ISOLATION: Final = math.log(2)
+"""Nobody is taken for more than twice or less than half as isolated as the median person."""
+MEDIAN_PERSON: Final = 1.0
 
 Scores = NDArray[np.floating[Any]]
 Curve = tuple[float, ...]
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """FMR(s) = FMR(threshold) (1 + shape (s - threshold) / scale)^(-1 / shape), shape <= 0.
+
+    The generalised Pareto survival function; shape 0 is its limit, an exponential.
+    """
+
+    threshold: float
+    log10_fmr: float
+    scale: float
+    shape: float
+
+    def __post_init__(self) -> None:
+        if not (self.scale > 0 >= self.shape and -1 < self.threshold < 1 and self.log10_fmr <= 0):
+            raise ValueError(f"tail must have scale > 0, shape <= 0, FMR <= 1; it is {self}.")
+
+    def log10_at(self, similarity: Scores | float) -> Scores:
+        """-inf where no impostor can be."""
+        excess = (np.asarray(similarity, dtype=np.float64) - self.threshold) / self.scale
+        if self.shape == 0:
+            return np.asarray(self.log10_fmr - excess / math.log(10))
+        with np.errstate(divide="ignore"):
+            left = np.log10(np.maximum(1 + self.shape * excess, 0))
+        return np.asarray(self.log10_fmr - left / self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """ln(isolation) = embedding . weights + intercept, held within a factor of two."""
+
+    weights: Curve
+    intercept: float
+
+    def __post_init__(self) -> None:
+        if not self.weights or not np.isfinite(np.array([*self.weights, self.intercept])).all():
+            raise ValueError("isolation must have finite weights and intercept.")
+
+    def of(self, probes: Scores) -> Scores:
+        """Embeddings (..., d) -> (...,), 1 for the median person.
+
+        Raises:
+            ValueError: embeddings of another length.
+        """
+        logs = np.asarray(probes, dtype=np.float64) @ np.array(self.weights) + self.intercept
+        return np.asarray(np.exp(np.clip(logs, -MOST_LOG_ISOLATION, MOST_LOG_ISOLATION)))
+
+
+def on_probes_scale(similarity: Scores | float, isolation: Scores | float) -> Scores:
+    """The similarity that says as much of the median person; 1 stays 1."""
+    return np.asarray(1 - (1 - np.minimum(similarity, 1.0)) / isolation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationTable:
-    """Curves over ascending similarities, and where they come from.
+    """Curves over ascending similarities on the probe's scale, and where they come from.
 
-    `model_sha256`: the graph that was measured.
-    `data`: whose pairs they were; `seed`: which draw of them.
-    `measured_log10_fmr`: FMR below it is extrapolated.
+    `model_sha256`: the graph that was measured. `data`: whose pairs they were; `people`: how many;
+    `pairs_of_people`: different ones; `seed`: of the bootstrap that the interval is from.
     """
 
     model_sha256: str
     data: str
+    people: int
+    pairs_of_people: int
     genuine_pairs: int
     impostor_pairs: int
     seed: int
-    measured_log10_fmr: float
+    isolation: Isolation
+    tail: Tail
     similarity: Curve
     log10_fmr: Curve
+    log10_fmr_low: Curve
+    log10_fmr_high: Curve
     fnmr: Curve
     confidence: Curve
 
     def __post_init__(self) -> None:
-        _check_curve("similarity", self.similarity, len(self.similarity), direction=1)
-        _check_curve("log10_fmr", self.log10_fmr, len(self.similarity), direction=-1)
-        _check_curve("fnmr", self.fnmr, len(self.similarity), direction=1)
-        _check_curve("confidence", self.confidence, len(self.similarity), direction=1)
+        for name in ("similarity", "fnmr", "confidence"):
+            _check_curve(name, getattr(self, name), len(self.similarity), direction=1)
+        for name in ("log10_fmr", "log10_fmr_low", "log10_fmr_high"):
+            _check_curve(name, getattr(self, name), len(self.similarity), direction=-1)
+        grid = np.array(self.similarity)
+        beyond = grid > self.tail.threshold
+        if np.abs(self.log10_at(grid) - self.log10_fmr)[beyond].max(initial=0) > (
+            TAIL_AGREEMENT_DECADES
+        ):
+            raise ValueError("log10_fmr does not agree with its tail.")
+
+    @property
+    def log10_floor(self) -> float:
+        return -math.log10(self.pairs_of_people) - FLOOR_DECADES
+
+    def log10_at(self, similarity: Scores | float) -> Scores:
+        """The curve, beyond the tail's threshold the tail, never below the floor."""
+        counted = np.interp(similarity, self.similarity, self.log10_fmr)
+        tail = np.maximum(self.tail.log10_at(similarity), self.log10_floor)
+        return np.where(np.asarray(similarity) > self.tail.threshold, tail, counted)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The tables of a weights folder by model name ("base", "heatmap")."""
+    """The tables of a weights folder by template name ("base", "heatmap-flip", ...).
+
+    `isolation` is the probe's, 1 the median person's: `isolation(model, embedding)` tells it.
+    """
 
     tables: Mapping[str, CalibrationTable]
 
@@ -87,49 +166,94 @@ class Calibration:
         said = {name: asdict(table) for name, table in self.tables.items()}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
-    def fmr(self, model: str, similarity: float) -> float:
-        """Share of comparisons of different people that reach this similarity, in (0, 1]."""
-        table = self._table(model)
-        return float(10 ** np.interp(similarity, table.similarity, table.log10_fmr))
+    def isolation(self, model: str, probe: Scores) -> float:
+        """How far the probe's nearest strangers are; 1: as far as the median person's."""
+        return float(self._table(model).isolation.of(probe))
 
-    def fnmr(self, model: str, similarity: float) -> float:
+    def fmr(self, model: str, similarity: float, isolation: float = MEDIAN_PERSON) -> float:
+        """Share of comparisons of such a probe with others that reach this similarity, (0, 1]."""
+        told = self._table(model).log10_at(on_probes_scale(similarity, isolation))
+        return float(10**told)
+
+    def fmr_interval(
+        self, model: str, similarity: float, isolation: float = MEDIAN_PERSON
+    ) -> tuple[float, float]:
+        """95 % interval of the FMR: what other people of the same kind could have given."""
+        table, at = self._table(model), on_probes_scale(similarity, isolation)
+        curves = (table.log10_fmr_low, table.log10_fmr_high)
+        low, high = (float(10 ** np.interp(at, table.similarity, curve)) for curve in curves)
+        return low, high
+
+    def fnmr(self, model: str, similarity: float, isolation: float = MEDIAN_PERSON) -> float:
         """Share of comparisons of one person with herself that miss this similarity, in 0..1."""
-        table = self._table(model)
-        return float(np.interp(similarity, table.similarity, table.fnmr))
+        table, at = self._table(model), on_probes_scale(similarity, isolation)
+        return float(np.interp(at, table.similarity, table.fnmr))
 
-    def confidence(self, model: str, similarity: float, comparisons: int = 1) -> float:
+    def confidence(
+        self,
+        model: str,
+        similarity: float,
+        comparisons: int = 1,
+        isolation: float = MEDIAN_PERSON,
+    ) -> float:
         """P(same person | similarity), in (0, 1), the prior odds being 1 to `comparisons`.
 
         In a search that is one face against all others of the gallery: what convinces among forty
         faces is a weak hint among a million.
         """
-        table = self._table(model)
-        at_even_odds = float(np.interp(similarity, table.similarity, table.confidence))
+        table, at = self._table(model), on_probes_scale(similarity, isolation)
+        at_even_odds = float(np.interp(at, table.similarity, table.confidence))
         odds = at_even_odds / (1 - at_even_odds) / max(comparisons, 1)
         return odds / (1 + odds)
 
-    def expected_false_matches(self, model: str, similarity: float, comparisons: int) -> float:
+    def expected_false_matches(
+        self,
+        model: str,
+        similarity: float,
+        comparisons: int,
+        isolation: float = MEDIAN_PERSON,
+    ) -> float:
         """Mean number of wrong faces at or above this similarity among `comparisons` faces.
 
         A search compares the probe with every face of the gallery, so `comparisons` is the
         gallery's number of faces, not of persons.
         """
-        return self.fmr(model, similarity) * comparisons
+        return self.fmr(model, similarity, isolation) * comparisons
 
-    def threshold(self, model: str, fmr: float) -> float:
-        """The lowest similarity whose FMR is at most `fmr`.
+    def fpir(
+        self,
+        model: str,
+        similarity: float,
+        comparisons: int,
+        isolation: float = MEDIAN_PERSON,
+    ) -> float:
+        """P(a search for somebody who is not in the gallery reaches this similarity), in 0..1."""
+        return float(fpir_of(self.fmr(model, similarity, isolation), comparisons))
+
+    def threshold(self, model: str, fmr: float, isolation: float = MEDIAN_PERSON) -> float:
+        """The lowest similarity, for this probe, whose FMR is at most `fmr`.
 
         Raises:
             ValueError: not in (0, 1], or lower than what the table can claim.
         """
         table = self._table(model)
-        if not 0 < fmr <= 1 or np.log10(fmr) < table.log10_fmr[-1]:
-            lowest = 10 ** table.log10_fmr[-1]
-            raise ValueError(f"FMR {fmr:g} is not in {lowest:.1e}..1, which {model!r} can state.")
-        curve = np.array(table.log10_fmr)
-        after = int(np.argmax(curve <= np.log10(fmr)))
-        ends = slice(max(after - 1, 0), after + 1)
-        return float(np.interp(-np.log10(fmr), -curve[ends], table.similarity[ends]))
+        lowest = float(table.log10_at(1.0))
+        if not 0 < fmr <= 1 or math.log10(fmr) < lowest:
+            raise ValueError(f"FMR {fmr:g} is not in {10**lowest:.1e}..1, which {model!r} states.")
+        return 1 - (1 - _similarity_at(table, math.log10(fmr))) * isolation
+
+    def threshold_for_fpir(
+        self, model: str, fpir: float, comparisons: int, isolation: float = MEDIAN_PERSON
+    ) -> float:
+        """The lowest similarity, for this probe, whose FPIR among so many faces is at most `fpir`.
+
+        Raises:
+            ValueError: not in (0, 1), or lower than what the table can claim at this gallery size.
+        """
+        if not 0 < fpir < 1:
+            raise ValueError(f"FPIR {fpir:g} is not between 0 and 1.")
+        fmr = -math.expm1(math.log1p(-fpir) / max(comparisons, 1))
+        return self.threshold(model, fmr, isolation)
 
     @classmethod
     def load(cls, weights_dir: Path = WEIGHTS_DIR) -> Self:
@@ -165,89 +289,46 @@ UNCALIBRATED: Final = Calibration(MappingProxyType({}))
 """Before anything was measured: every question is a WeightsError."""
 
 
-def fit(
-    genuine: Scores, impostor: Scores, *, model_sha256: str, data: str, seed: int
-) -> CalibrationTable:
-    """Measure one model on the similarities of pairs of one person and of pairs of two people.
-
-    Raises:
-        ValueError: fewer than 100 genuine or 1,000 impostor pairs.
-    """
-    if len(genuine) < MIN_GENUINE or len(impostor) < MIN_IMPOSTORS:
-        raise ValueError(
-            f"{len(genuine)} genuine and {len(impostor)} impostor pairs are too few; "
-            f"at least {MIN_GENUINE} and {MIN_IMPOSTORS} are needed."
-        )
-    grid = np.linspace(-1, 1, round(2 / GRID_STEP) + 1)
-    return CalibrationTable(
-        model_sha256=model_sha256,
-        data=data,
-        genuine_pairs=len(genuine),
-        impostor_pairs=len(impostor),
-        seed=seed,
-        measured_log10_fmr=round(float(np.log10(TAIL_IMPOSTORS / len(impostor))), DIGITS),
-        similarity=_rounded(grid),
-        log10_fmr=_rounded(_log10_fmr(np.sort(impostor), grid)),
-        fnmr=_rounded(np.searchsorted(np.sort(genuine), grid, side="left") / len(genuine)),
-        confidence=_rounded(_confidence(genuine, impostor, grid)),
-    )
+def fpir_of(fmr: Scores | float, comparisons: int) -> Scores:
+    """At least one of so many independent comparisons is a false match."""
+    return np.asarray(-np.expm1(comparisons * np.log1p(-np.minimum(fmr, 1 - 1e-12))))
 
 
-def _log10_fmr(ascending: Scores, grid: Scores) -> Scores:
-    """Counted up to the 100th highest impostor, exponential beyond, never below the floor."""
-    count = len(ascending)
-    reached = count - np.searchsorted(ascending, grid, side="left")
-    counted = np.log10(np.maximum(reached, TAIL_IMPOSTORS) / count)
-    tail = ascending[-TAIL_IMPOSTORS:].astype(np.float64)
-    mean_excess = max(float(tail.mean() - tail[0]), GRID_STEP)
-    decades_lost = np.maximum(grid - tail[0], 0) / mean_excess / np.log(10)
-    floor = -np.log10(count) - FLOOR_DECADES
-    return np.asarray(np.maximum(counted - decades_lost, floor))
+def _similarity_at(table: CalibrationTable, log10_fmr: float) -> float:
+    """Where the falling curve passes `log10_fmr`, by halving: exact for counts and tail alike."""
+    low, high = table.similarity[0], 1.0
+    if float(table.log10_at(low)) <= log10_fmr:
+        return low
+    while (middle := (low + high) / 2) not in (low, high):
+        if float(table.log10_at(middle)) <= log10_fmr:
+            high = middle
+        else:
+            low = middle
+    return high
 
 
-def _confidence(genuine: Scores, impostor: Scores, grid: Scores) -> Scores:
-    steps = _pooled(_per_point(genuine, grid), _per_point(impostor, grid))
-    same = (steps[:, 0] + 1) / len(genuine)
-    different = (steps[:, 1] + 1) / len(impostor)
-    share = np.maximum.accumulate(same / (same + different))
-    return np.repeat(share, steps[:, 2])
-
-
-def _per_point(scores: Scores, grid: Scores) -> NDArray[np.int64]:
-    """How many scores are nearest to each point of the grid."""
-    nearest = np.rint((np.clip(scores, -1, 1) - grid[0]) / GRID_STEP).astype(np.int64)
-    return np.bincount(nearest, minlength=len(grid))
-
-
-def _pooled(genuine: NDArray[np.int64], impostor: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pool adjacent violators (Ayer et al. 1955): rows of genuine, impostors, points of the grid.
-
-    Neighbours are pooled until the odds genuine : impostor grow from row to row.
-    """
-    rows: list[tuple[int, int, int]] = []
-    for same, different in zip(genuine.tolist(), impostor.tolist(), strict=True):
-        row = (same, different, 1)
-        while rows and rows[-1][0] * row[1] >= row[0] * rows[-1][1]:
-            last = rows.pop()
-            row = (last[0] + row[0], last[1] + row[1], last[2] + row[2])
-        rows.append(row)
-    return np.array(rows, dtype=np.int64)
-
-
-def _rounded(curve: Scores) -> Curve:
-    return tuple(np.round(curve, DIGITS).tolist())
+_TYPES: Final = {"str": str, "int": int, "float": float, "Curve": list}
+_PARTS: Final = {"isolation": Isolation, "tail": Tail}
 
 
 def _table_from(name: str, raw: Json) -> CalibrationTable:
-    types = {"str": str, "int": int, "float": float, "Curve": list}
     where = f"{CALIBRATION_FILE}, models.{name}"
-    known = {field.name: types[str(field.type)] for field in fields(CalibrationTable)}
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in exact_keys(raw, known, where=where).items()
-    }
+    known = {field.name: _TYPES.get(str(field.type), dict) for field in fields(CalibrationTable)}
+    values = dict(exact_keys(raw, known, where=where))
+    for part, kind in _PARTS.items():
+        values[part] = _part(kind, values[part], where=f"{where}.{part}")
+    return _made(CalibrationTable, values, where)
+
+
+def _part(kind: type[Isolation | Tail], raw: Json, where: str) -> Isolation | Tail:
+    known = {field.name: _TYPES[str(field.type)] for field in fields(kind)}
+    return _made(kind, dict(exact_keys(raw, known, where=where)), where)
+
+
+def _made(kind: type[Made], values: dict[str, Any], where: str) -> Made:
+    tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     try:
-        return CalibrationTable(**values)
+        return kind(**tuples)
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{where}: {error}") from error
 

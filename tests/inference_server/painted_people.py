@@ -124,20 +124,35 @@ class PaintedCalibration:
     `measured`: by the template's name, the sha256 of the graph; all others are errors.
     """
 
-    def __init__(self, sha256: str = "c" * 64, measured: Mapping[str, str] = GRAPHS) -> None:
+    def __init__(
+        self,
+        sha256: str = "c" * 64,
+        measured: Mapping[str, str] = GRAPHS,
+        everybodys_isolation: float = 1.0,
+    ) -> None:
         self.sha256 = sha256
+        self.everybodys_isolation = everybodys_isolation
         self.tables = {name: PaintedCurves(graph) for name, graph in measured.items()}
 
-    def fmr(self, model: str, similarity: float) -> float:
+    def isolation(self, model: str, probe: np.ndarray) -> float:
         assert model in self.tables
-        return float(10 ** (-6 * max(similarity, 0)))
+        assert probe.ndim == 1
+        return self.everybodys_isolation
 
-    def confidence(self, model: str, similarity: float, comparisons: int = 1) -> float:
+    def fmr(self, model: str, similarity: float, isolation: float = 1.0) -> float:
         assert model in self.tables
-        return (similarity + 1) / 2 / comparisons
+        return float(10 ** (-6 * max(1 - (1 - similarity) / isolation, 0)))
 
-    def expected_false_matches(self, model: str, similarity: float, comparisons: int) -> float:
-        return self.fmr(model, similarity) * comparisons
+    def confidence(
+        self, model: str, similarity: float, comparisons: int = 1, isolation: float = 1.0
+    ) -> float:
+        assert model in self.tables
+        return (1 - (1 - similarity) / isolation / 2) / comparisons
+
+    def expected_false_matches(
+        self, model: str, similarity: float, comparisons: int, isolation: float = 1.0
+    ) -> float:
+        return self.fmr(model, similarity, isolation) * comparisons
 
 
 def painted_pipeline(

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from face_models.errors import NoFace
 from inference_server.gallery import Counts, Embedding, Resemblance, SearchResult
 from inference_server.matcher import Matcher, MatchOptions, Policy
-from tests.inference_server.painted_people import RED, embedding_of, paint, painted_pipeline
+from tests.inference_server.painted_people import (
+    BLUE,
+    RED,
+    Colour,
+    PaintedCalibration,
+    embedding_of,
+    paint,
+    painted_pipeline,
+)
 
 OPTIONS = MatchOptions(model="heatmap", top_k=5, face=None)
 FACES = 1000
@@ -66,6 +75,35 @@ def test_a_lead_is_a_best_candidate_whom_chance_hardly_explains(
 ):
     found = matcher(TellingIndex(similarities), allowed).match(paint(RED), OPTIONS)
     assert found.verdict == verdict
+
+
+def test_a_similarity_counts_less_for_a_probe_whom_many_resemble():
+    """Of a probe half as isolated, 0.5 says what 0 says of the median person."""
+    policy = Policy(lead_max_expected_false_matches=1.1, verify_max_false_match_rate=0.001)
+    crowded = painted_pipeline(calibration=PaintedCalibration(everybodys_isolation=0.5))
+    median, found = (
+        Matcher(pipeline, TellingIndex((0.5,)), policy).match(paint(RED), OPTIONS)
+        for pipeline in (painted_pipeline(), crowded)
+    )
+    assert median.candidates[0].expected_false_matches == pytest.approx(1)
+    assert found.candidates[0].expected_false_matches == pytest.approx(FACES)
+    assert found.candidates[0].confidence < median.candidates[0].confidence
+    assert (median.verdict, found.verdict) == ("lead", "no_credible_lead")
+
+
+class CrowdedRed(PaintedCalibration):
+    """Many resemble the red person, and nobody else."""
+
+    def isolation(self, model: str, probe: Embedding) -> float:
+        return 0.5 if np.allclose(probe, embedding_of(RED, model)) else 1.0
+
+
+@pytest.mark.parametrize("photos", [(RED, BLUE), (BLUE, RED)])
+def test_two_photos_are_judged_by_the_one_whom_more_people_resemble(photos: tuple[Colour, Colour]):
+    policy = Policy(lead_max_expected_false_matches=0.1, verify_max_false_match_rate=0.5)
+    judge = Matcher(painted_pipeline(calibration=CrowdedRed()), TellingIndex(), policy)
+    found = judge.verify(paint(photos[0]), paint(photos[1]), "base")
+    assert found.confidence == pytest.approx(found.similarity)  # of others it were (s + 1) / 2
 
 
 def test_every_step_is_timed_and_the_total_holds_them_all():

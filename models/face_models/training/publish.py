@@ -12,24 +12,31 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
-from face_models.calibration import Calibration, CalibrationTable, fit
+from face_models.calibration import Calibration, CalibrationTable
 from face_models.engine import Engine
-from face_models.spec import WEIGHTS_DIR, ModelSpec, write_specs
+from face_models.spec import WEIGHTS_DIR, write_specs
+from face_models.template import FLIP_SUFFIX
 from face_models.training import data
+from face_models.training.calibrate import Faces, Labels, compare, fit_isolation, fit_table
 from face_models.training.checkpoint import Trained, load_trained, save_trained
 from face_models.training.evaluate import (
     MODELS,
-    IdentityScores,
-    embed_faces,
     identity_scores,
     verify_identities,
 )
 from face_models.training.export import base_graph, export_graph, heatmap_graph
 from face_models.training.provenance import provenance
+from face_models.training.subjects import (
+    TEMPLATES,
+    Subjects,
+    cohort_subjects,
+    validation_subjects,
+)
 from face_models.training.train import load_run
 from face_models.training.verification import Verification
 
-CALIBRATION_SEED = 0  # every pair of the validation identities is used: nothing is drawn
+CALIBRATION_SEED = 0  # of the cohort that is drawn, and of the intervals' bootstrap
+COHORT_PEOPLE = 4000  # the third nearest of them is about where one impostor in a thousand is
 
 
 @dataclass(frozen=True)
@@ -79,28 +86,49 @@ def export_networks(trained: Mapping[str, Trained], weights_dir: Path) -> dict[s
 
 def calibrate(weights_dir: Path, data_dir: Path, cache_dir: Path) -> Validation:
     """Measure the exported networks on the validation identities; writes calibration.json."""
-    faces = data.load(data_dir, cache_dir, "val")
     engine = Engine(weights_dir, threads=os.cpu_count() or 1)
-    embeddings = embed_faces(engine, faces)
-    scores = {name: identity_scores(getattr(embeddings, name), faces.identity) for name in MODELS}
-    tables = {name: _table(scores[name], engine.specs[name], faces) for name in MODELS}
-    Calibration(MappingProxyType(tables)).save(weights_dir)
+    validation = validation_subjects(engine, data_dir, cache_dir)
+    cohort = cohort_subjects(engine, data_dir, cache_dir)
+    Calibration(MappingProxyType(fit_tables(engine, validation, cohort))).save(weights_dir)
+    identity = _with_two_photos(validation.person)
+    scores = {name: identity_scores(validation.vectors[name], identity) for name in MODELS}
     return Validation(
-        faces=int((faces.identity != data.NO_IDENTITY).sum()),
-        people=faces.identities,
+        faces=int((identity != data.NO_IDENTITY).sum()),
+        people=len(np.unique(identity[identity != data.NO_IDENTITY])),
         genuine_pairs=len(scores["base"].genuine),
         impostor_pairs=len(scores["base"].impostor),
         models={name: verify_identities(scores[name]) for name in MODELS},
     )
 
 
-def _table(scores: IdentityScores, spec: ModelSpec, faces: data.FaceSet) -> CalibrationTable:
-    sources = ", ".join(np.unique(faces.source[faces.identity != data.NO_IDENTITY]))
-    described = f"validation identities ({sources}): {faces.identities} people, none in training"
-    return fit(
-        scores.genuine,
-        scores.impostor,
-        model_sha256=spec.sha256,
-        data=described,
+def fit_tables(
+    engine: Engine, validation: Subjects, cohort: Subjects
+) -> dict[str, CalibrationTable]:
+    """A table for every template that a server can be told to compare."""
+    return {template: _table(template, engine, validation, cohort) for template in TEMPLATES}
+
+
+def _table(
+    template: str, engine: Engine, validation: Subjects, cohort: Subjects
+) -> CalibrationTable:
+    faces = validation.embedded(template)
+    isolation = fit_isolation(drawn_cohort(cohort.embedded(template)))
+    return fit_table(
+        compare(faces, isolation),
+        isolation,
+        model_sha256=engine.specs[template.removesuffix(FLIP_SUFFIX)].sha256,
+        data=f"validation identities ({', '.join(np.unique(validation.source))}): "
+        f"{faces.people} people of {faces.families} families, none in training",
         seed=CALIBRATION_SEED,
     )
+
+
+def drawn_cohort(cohort: Faces) -> Faces:
+    """At most COHORT_PEOPLE of them."""
+    order = np.random.default_rng(CALIBRATION_SEED).permutation(len(cohort.person))[:COHORT_PEOPLE]
+    return Faces(cohort.vectors[order], cohort.person[order], cohort.family[order])
+
+
+def _with_two_photos(person: Labels) -> Labels:
+    """Verification figures are of people with two photos or more."""
+    return np.where(np.bincount(person)[person] > 1, person, data.NO_IDENTITY)
