@@ -148,22 +148,21 @@ def test_float16_computes_the_trunk_alone(tmp_path: Path) -> None:
             assert types[node.output[0]] == due
 
 
-GRAPH = Fidelity("plan", 1000, auc=0.9, eer=0.1, agreement=0.99, heatmap_difference=0.01)
+GRAPH = Fidelity("plan", 1000, 0.9, 0.1, agreement=0.99, heatmap_difference=0.01, time=0.9)
+FASTER = replace(GRAPH, time=0.7)
 
 
 @pytest.mark.parametrize(
     ("graphs", "chosen"),
     [
-        pytest.param([GRAPH, replace(GRAPH, bytes=500)], 1, id="the smallest"),
-        pytest.param([GRAPH, replace(GRAPH, bytes=500, auc=0.899)], 0, id="not below the AUC"),
-        pytest.param(
-            [GRAPH, replace(GRAPH, bytes=500, heatmap_difference=0.1)], 0, id="not a coarse heatmap"
-        ),
+        pytest.param([GRAPH, FASTER], 1, id="the fastest"),
+        pytest.param([GRAPH, replace(FASTER, auc=0.899)], 0, id="not below the AUC"),
+        pytest.param([GRAPH, replace(FASTER, heatmap_difference=0.1)], 0, id="not a coarse map"),
         pytest.param([GRAPH, replace(GRAPH, agreement=0.995)], 1, id="of equals, the closest"),
         pytest.param(
-            [replace(GRAPH, auc=0.8), replace(GRAPH, auc=0.85)], 1, id="else the highest AUC"
+            [replace(FASTER, auc=0.8), replace(GRAPH, auc=0.85)], 1, id="else the highest AUC"
         ),
-        pytest.param([replace(GRAPH, heatmap_difference=None)], 0, id="no heatmap to judge"),
+        pytest.param([GRAPH, replace(FASTER, heatmap_difference=None)], 1, id="without a map too"),
     ],
 )
 def test_the_chosen_plan_is(graphs: list[Fidelity], chosen: int) -> None:

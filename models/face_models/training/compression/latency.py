@@ -1,4 +1,8 @@
-"""Latency of several graphs, side by side: one process, one thread, one face, taking turns."""
+"""Time of several graphs, side by side: one process, one thread, one face, taking turns.
+
+Processor time of the one thread: on a core of its own that is the latency, and on a busy machine
+it does not count how long the thread waited.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +32,8 @@ def race(
 ) -> dict[str, Latency]:
     """Every session answers `feed` once a round.
 
-    What else runs on the machine slows all of a round alike, so the ratios are steadier than the
-    times.
+    What else runs on the machine (caches, clock) slows all of a round alike, so the ratios are
+    steadier than the times.
     """
     for session in sessions.values():
         for _ in range(WARM_UP_ROUNDS):
@@ -37,9 +41,9 @@ def race(
     times: dict[str, list[float]] = {name: [] for name in sessions}
     for _ in range(rounds):
         for name, session in sessions.items():
-            started = time.perf_counter()
+            started = time.thread_time()
             session.run(None, dict(feed))
-            times[name].append(1000 * (time.perf_counter() - started))
+            times[name].append(1000 * (time.thread_time() - started))
     first = np.array(next(iter(times.values())))
     return {
         name: Latency(round(float(np.median(ms)), 3), round(float(np.median(ms / first)), 3))

@@ -5,7 +5,6 @@ Either part answers a document for the report; `report.py` lays them into one fi
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from typing import Any
 import cv2
 import torch
 
-from face_models.engine import open_session
+from face_models.engine import Engine, open_session
 from face_models.spec import WEIGHTS_DIR, sha256_of
 from face_models.training import data
 from face_models.training.checkpoint import Trained, load_trained
@@ -23,7 +22,12 @@ from face_models.training.compression import edge
 from face_models.training.compression.latency import race
 from face_models.training.compression.prune import multiplications, parameters, pruned
 from face_models.training.compression.trial import TrialSettings, run_trial
-from face_models.training.evaluate import MODELS
+from face_models.training.evaluate import (
+    MODELS,
+    embed_faces,
+    identity_scores,
+    verify_identities,
+)
 from face_models.training.export import INPUT_PX, base_graph, export_graph
 from face_models.training.harness import Request, evaluate
 from face_models.training.provenance import provenance
@@ -66,12 +70,14 @@ def export_and_judge(folders: Folders, photos: Photos | None = None, people: int
     )
     plans = edge.export_forms(folders.weights, folders.out, samples)
     edge.describe(folders.weights, folders.out, plans, source)
+    for form in (edge.INT8, edge.FLOAT16):
+        calibrate(folders.out / form, folders.data, folders.decoded)
     speed = edge.latencies(folders.weights, folders.out, samples.validation[:1])
     document: Document = {
         "plans": {network: [asdict(plan) for plan in tried] for network, tried in plans.items()},
         "latency": _as_dicts(speed),
         "bytes": _sizes(folders),
-        "validation": _validation(folders),
+        "validation": _validation(folders, validation),
         "provenance": asdict(source),
     }
     return document | ({"pairs": _pairs(folders, photos)} if photos else {})
@@ -89,18 +95,17 @@ def _sizes(folders: Folders) -> Document:
     }
 
 
-def _validation(folders: Folders) -> Document:
-    """All validation identities, network by network, by way of calibrating every folder anew.
-
-    float32 is measured in a copy: its own calibration is not touched.
-    """
+def _validation(folders: Folders, faces: data.FaceSet) -> Document:
+    """All validation identities, network by network."""
     figures: Document = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "weights"
-        shutil.copytree(folders.weights, copy)
-        for form, folder in {**_form_folders(folders), edge.FLOAT32: copy}.items():
-            measured = calibrate(folder, folders.data, folders.decoded)
-            figures[form] = {name: asdict(found) for name, found in measured.models.items()}
+    for form, folder in _form_folders(folders).items():
+        embeddings = embed_faces(Engine(folder), faces)
+        figures[form] = {
+            name: asdict(
+                verify_identities(identity_scores(getattr(embeddings, name), faces.identity))
+            )
+            for name in MODELS
+        }
     return figures
 
 
