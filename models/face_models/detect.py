@@ -1,4 +1,4 @@
-"""RGB -> faces with box, score and 5 landmarks, searched at the scales the photo needs."""
+"""RGB -> faces with box, score, 5 landmarks, searched at the scales and turns the photo needs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ FINE_SIDES_PX: Final = (640, 1280)
 MARGIN_VIEW_SHARE: Final = 0.5  # of the input side: a face that fills the frame shows its outline
 LANDMARKS_NEED_PX: Final = 40.0  # height in a view below which a closer look betters the landmarks
 
-SCORE_THRESHOLD: Final = 0.5
+SCORE_THRESHOLD: Final = 0.45
 THOROUGH_SIDE_PX: Final = 640  # a photo with the pixels is searched so fine whatever was found
 
 SAME_FACE_IOU: Final = 0.4
 SAME_FACE_NESTING: Final = 0.75  # of the smaller box inside the other, seen in different views
 MOST_CANDIDATES: Final = 1024  # of one look: bounds what a picture made of faces costs
 MOST_FACES: Final = 64  # of one photo, the surest; each is cropped and judged
+QUARTER_TURNS: Final = (1, -1)  # of a photo that shows nobody upright: he may lie on his side
 GREY: Final = 127
 TINY_AREA: Final = np.float32(1e-9)
 
@@ -107,7 +108,7 @@ class Detector:
         """Rough landmarks of at most 64 faces, the surest first.
 
         Looks closer until the small faces beside a large one are seen too, and until a face is
-        large enough in view to place its landmarks.
+        large enough in view to place its landmarks; where nobody is found, turns the photo.
         """
         found: list[Detection] = []
         for view in self._views(rgb):
@@ -115,12 +116,19 @@ class Detector:
             large = any(face.box[3] * view.scale >= LANDMARKS_NEED_PX for face in found)
             if large and view.scale >= thorough_scale(rgb):
                 break
-        return found[:MOST_FACES]
+        return (found or self._search_turned(rgb))[:MOST_FACES]
 
     def look(self, view: View) -> list[Detection]:
         """One run of the network."""
         answers = self._session.run(None, {"rgb": network_input(view.canvas)})
         return faces_in(view, [level[0] for level in answers], self._score_threshold)
+
+    def _search_turned(self, rgb: Rgb) -> list[Detection]:
+        found: list[Detection] = []
+        for turns in QUARTER_TURNS:
+            turned = self.look(view_of(np.rot90(rgb, turns), self._input_side_px))
+            found = merged([turned_back(face, turns, rgb.shape) for face in turned], found)
+        return found
 
     def _views(self, rgb: Rgb) -> Iterator[View]:
         """The whole photo; finer, as far as it has pixels; at last small, within a wide margin."""
@@ -182,6 +190,24 @@ def faces_in(view: View, levels: Sequence[Floats], score_threshold: float) -> li
             found.scores.tolist(), boxes.tolist(), landmarks, strict=True
         )
     ]
+
+
+def turned_back(face: Detection, turns: int, shape: tuple[int, ...]) -> Detection:
+    """Found in `np.rot90(photo, turns)`, `turns` 1 or -1 -> in the photo, whose shape is given."""
+    x, y, w, h = face.box
+    corners = unturned(np.array([[x, y], [x + w, y + h]]), turns, shape)
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    landmarks = unturned(face.landmarks, turns, shape).astype(np.float32)
+    return Detection((x1, y1, x2 - x1, y2 - y1), face.score, landmarks)
+
+
+def unturned(
+    points: NDArray[np.floating], turns: int, shape: tuple[int, ...]
+) -> NDArray[np.floating]:
+    """(n, 2) x, y."""
+    height, width = shape[:2]
+    x, y = points[:, 0], points[:, 1]
+    return np.stack([width - y, x] if turns == 1 else [y, height - x], axis=1)
 
 
 def decode(levels: Sequence[Floats], score_threshold: float) -> Candidates:

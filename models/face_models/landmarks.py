@@ -1,4 +1,4 @@
-"""Rough landmarks -> exact ones: a second, tiny network looks at the upright face alone."""
+"""Rough landmarks -> exact ones: a second, tiny network looks at the upright face alone, twice."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from face_models.errors import WeightsError
 from face_models.photo import Rgb
 
 LANDMARKS_FILE: Final = "landmarks.onnx"
-CROP_PX: Final = 80
-FACE_SHARE: Final = 0.72  # of the crop that ArcFace's 112 x 112 pixels take: a margin for mistakes
+CROP_PX: Final = 96
+FACE_SHARE: Final = 0.8  # of the crop that ArcFace's 112 x 112 pixels take: a margin for mistakes
 TEMPLATE: Final[Landmarks] = np.asarray(
     CROP_PX * ((TEMPLATE_112 / TEMPLATE_PX - 0.5) * FACE_SHARE + 0.5), dtype=np.float32
 )
 EYE_DISTANCE_PX: Final = float(np.linalg.norm(TEMPLATE[0] - TEMPLATE[1]))
+LOOKS: Final = 2  # the second from where the first has put the face
 
 Offsets = NDArray[np.float32]  # (n, 10) five times x, y, in eye distances off the template
 
@@ -39,10 +40,15 @@ class LandmarkReader:
             raise WeightsError(f"{weights} takes {shapes}; it should take {CROP_PX} px crops.")
 
     def read(self, rgb: Rgb, rough: Sequence[Landmarks]) -> list[Landmarks]:
-        """Of all faces in one run, in pixels of the photo."""
-        if not rough:
-            return []
-        matrices = [similarity(landmarks, TEMPLATE) for landmarks in rough]
+        """Of all faces, in pixels of the photo."""
+        landmarks = list(rough)
+        for _ in range(LOOKS if landmarks else 0):
+            landmarks = self._look(rgb, landmarks)
+        return landmarks
+
+    def _look(self, rgb: Rgb, landmarks: Sequence[Landmarks]) -> list[Landmarks]:
+        """All faces in one run."""
+        matrices = [similarity(points, TEMPLATE) for points in landmarks]
         crops = np.stack([warp(rgb, on_pixel_centres(matrix), CROP_PX) for matrix in matrices])
         (offsets,) = self._session.run(None, {"rgb": crops.transpose(0, 3, 1, 2)})
         return [in_photo(row, matrix) for row, matrix in zip(offsets, matrices, strict=True)]
@@ -57,5 +63,9 @@ def on_pixel_centres(matrix: Affine) -> Affine:
 def in_photo(offsets: NDArray[np.float32], matrix: Affine) -> Landmarks:
     """The network's answer (10,) for one crop -> (5, 2) in pixels of the photo."""
     in_crop = TEMPLATE + offsets.reshape(5, 2) * EYE_DISTANCE_PX
-    points = np.linalg.solve(matrix[:, :2], (in_crop - matrix[:, 2]).T).T
-    return points.astype(np.float32)
+    return points_before(in_crop, matrix)
+
+
+def points_before(points: Landmarks, matrix: Affine) -> Landmarks:
+    """The points that the transform takes to these."""
+    return np.linalg.solve(matrix[:, :2], (points - matrix[:, 2]).T).T.astype(np.float32)

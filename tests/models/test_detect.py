@@ -186,9 +186,9 @@ class ScriptedDetector(Detector):
         pytest.param(1600, [[face(0, 0, 300, 300)]], [320, 640], id="small ones beside a large"),
         pytest.param(1600, [[], [face(0, 0, 120, 120)]], [320, 640], id="found closer"),
         pytest.param(1600, [[face(0, 0, 90, 90)]] * 2, [320, 640, 1280], id="small in view"),
-        pytest.param(1600, [], [320, 640, 1280, 320], id="nobody in a large photo"),
-        pytest.param(500, [], [320, 640, 320], id="nobody in a middling photo"),
-        pytest.param(200, [], [320, 320], id="nobody in a small photo"),
+        pytest.param(1600, [], [320, 640, 1280, 320, 320, 320], id="nobody in a large photo"),
+        pytest.param(500, [], [320, 640, 320, 320, 320], id="nobody in a middling photo"),
+        pytest.param(200, [], [320, 320, 320, 320], id="nobody in a small photo"),
     ],
 )
 def test_large_photos_are_searched_closer_only_when_needed(
@@ -197,6 +197,25 @@ def test_large_photos_are_searched_closer_only_when_needed(
     detector = ScriptedDetector(*script)
     detector.search(picture(side, side))
     assert detector.sides == looks
+
+
+@pytest.mark.parametrize("turns", detect.QUARTER_TURNS)
+def test_a_face_found_in_the_turned_photo_lies_where_it_lies_in_the_photo(turns: int) -> None:
+    rgb = picture(100, 60)
+    rgb[10:20, 70:90] = 255
+    rows, columns = np.nonzero(np.rot90(rgb, turns)[:, :, 0] == 255)
+    x, y = columns.min(), rows.min()
+    seen = face(float(x), float(y), float(np.ptp(columns) + 1), float(np.ptp(rows) + 1))
+    seen.landmarks[:] = [x, y]
+    found = detect.turned_back(seen, turns, rgb.shape)
+    assert found.box == (70, 10, 20, 10)
+    assert found.landmarks[0].tolist() == ([90, 10] if turns == 1 else [70, 20])
+
+
+def test_who_lies_on_his_side_is_found_when_nobody_is_upright() -> None:
+    detector = ScriptedDetector([], [], [face(20, 30, 40, 50)])
+    (found,) = detector.search(picture(100, 200))
+    assert found.box == (100 - 30 - 50, 20, 50, 40)
 
 
 def test_weights_that_are_missing_are_refused(tmp_path: Path) -> None:

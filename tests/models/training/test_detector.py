@@ -16,19 +16,39 @@ import torch
 from PIL import Image
 
 from face_models import detect
+from face_models.align import TEMPLATE_112, similarity
 from face_models.detect import STRIDES, Detection, Detector
-from face_models.landmarks import CROP_PX, EYE_DISTANCE_PX, TEMPLATE, LandmarkReader, in_photo
-from face_models.training.detector import canvas
-from face_models.training.detector.evaluate import evaluate
+from face_models.landmarks import (
+    CROP_PX,
+    EYE_DISTANCE_PX,
+    LOOKS,
+    TEMPLATE,
+    LandmarkReader,
+    in_photo,
+)
+from face_models.training.detector import canvas, landmark_lesson, scenes
+from face_models.training.detector.evaluate import FACELESS, evaluate
 from face_models.training.detector.export import export, write_detector, write_landmarks
-from face_models.training.detector.landmark_crops import crop_of, portraits_of
+from face_models.training.detector.landmark_crops import (
+    aligned_crop_of,
+    crop_of,
+    portraits_of,
+)
 from face_models.training.detector.landmark_network import LandmarkNetwork
 from face_models.training.detector.learner import Learner, Losses, new_learner, take_step
 from face_models.training.detector.loss import Targets, detection_loss
-from face_models.training.detector.measure import average_precision, report
+from face_models.training.detector.measure import (
+    SceneReport,
+    average_precision,
+    band,
+    errors_by_face,
+    report,
+)
 from face_models.training.detector.network import DetectorNetwork
 from face_models.training.detector.photos import LabelledPhoto, Labels, halved, read_photos
 from face_models.training.detector.settings import read_settings, settings_from
+from face_models.training.detector.start import missing, start_from
+from face_models.training.detector.tables import draw_recall, write_markdown
 from face_models.training.detector.train import DetectorLesson, train
 
 pytestmark = pytest.mark.training
@@ -39,10 +59,12 @@ TINY_TRAINING = {
     "weight_decay": 0.0, "warmup_steps": 1, "ema_decay": 0.9, "measure_every": 1,
 }  # fmt: skip
 TINY = {
+    "start": {"graph": ""},
     "network": {"widths": [4, 4, 8, 8, 8], "depths": [1, 1, 1, 1], "neck": 8},
     "canvas": tomllib.loads(CONFIG.read_text())["canvas"] | {"side_px": 64, "face_px": [12, 60]},
     "training": TINY_TRAINING,
     "landmarks": TINY_TRAINING,
+    "crops": {"aligned_share": 0.5},
 }
 SETTINGS = settings_from(TINY)
 MARKS = np.array([[40, 40], [60, 40], [50, 50], [42, 60], [58, 60]], np.float32)
@@ -54,7 +76,7 @@ def marked_photo() -> LabelledPhoto:
     for (x, y), colour in zip(MARKS.astype(int), colours(), strict=True):
         rgb[y - 2 : y + 2, x - 2 : x + 2] = colour
     boxes = np.array([[30, 30, 40, 40]], np.float32)
-    return LabelledPhoto(boxes, MARKS[None], halved(rgb))
+    return LabelledPhoto(boxes, MARKS[None], np.ones(1, np.float32), halved(rgb))
 
 
 def colours() -> list[tuple[int, int, int]]:
@@ -67,9 +89,10 @@ def tiny_network() -> DetectorNetwork:
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight labelled photos of noise, half of them for validation."""
+def data_dir(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight labelled photos of noise, half of them for validation, beside aligned faces."""
     folder = tmp_path_factory.mktemp("data")
+    (folder / "train").symlink_to(data_dir / "train")
     (folder / "detect").mkdir()
     random = np.random.default_rng(4)
     rows = [photo_row(random, "train" if i % 2 else "val") for i in range(8)]
@@ -91,7 +114,7 @@ def test_the_shipped_config_is_read() -> None:
     assert read_settings(CONFIG).network.widths[0] > 0
 
 
-@pytest.mark.parametrize("table", ["network", "canvas", "training", "landmarks"])
+@pytest.mark.parametrize("table", list(TINY))
 def test_an_unknown_key_of_the_config_is_refused_by_name(table: str) -> None:
     with pytest.raises(TypeError, match="colour"):
         settings_from(TINY | {table: TINY[table] | {"colour": 1}})
@@ -249,6 +272,12 @@ def test_a_run_measures_saves_and_goes_on_where_it_stopped(data_dir: Path, tmp_p
     assert torch.load(checkpoint, weights_only=True)["step"] == 3
     measured = evaluate(export(checkpoint, tmp_path / "detector.onnx"), data_dir, "val")
     assert (measured.photos, measured.faces) == (4, 4)
+    assert isinstance(measured, SceneReport)
+    assert [row.faces for row in measured.by_size] == [4] * len(scenes.FACE_HEIGHTS_PX)
+    write_markdown(measured, tmp_path / "report.md")
+    draw_recall(measured, tmp_path / "recall.svg")
+    assert "turned by 90°" in (tmp_path / "report.md").read_text()
+    assert (tmp_path / "recall.svg").stat().st_size > 0
 
 
 def as_toml(tables: dict[str, dict[str, object]]) -> str:
@@ -346,10 +375,116 @@ def test_the_exported_landmark_network_answers_as_in_training(tmp_path: Path) ->
     photo = marked_photo()
     (read,) = LandmarkReader(tmp_path / "landmarks.onnx").read(photo.rgb, [MARKS])
     (portrait,) = portraits_of([photo])
-    crop = canvas.warped(photo, portrait.matrix, np.zeros((CROP_PX, CROP_PX, 3), np.uint8))
+    matrix = portrait.matrix
+    for _ in range(LOOKS):
+        crop = canvas.warped(photo, matrix, np.zeros((CROP_PX, CROP_PX, 3), np.uint8))
+        with torch.no_grad():
+            offsets = network(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy()
+        expected = in_photo(offsets, matrix)
+        matrix = similarity(expected, TEMPLATE).astype(np.float32)
+    assert read == pytest.approx(expected, abs=0.1)
+
+
+def test_alignment_by_true_landmarks_is_perfect_and_by_others_is_off() -> None:
+    (portrait,) = portraits_of([marked_photo()])
+    crops = [crop_of(portrait, np.random.default_rng(seed)) for seed in range(4)]
+    batch = landmark_lesson.batch_of(crops)
+    perfect = landmark_lesson.misaligned(batch.offsets, batch.places)
+    assert perfect.abs().max() < 1e-4
+    shifted = landmark_lesson.misaligned(batch.offsets + 0.1, batch.places)
+    assert shifted.abs().mean() > 0.01
+
+
+def test_the_alignment_in_the_loss_is_the_one_that_is_served() -> None:
+    random = np.random.default_rng(3)
+    offsets, places = (random.normal(0, 0.1, (1, 10)).astype(np.float32) for _ in range(2))
+    points, target = (TEMPLATE + o.reshape(5, 2) * EYE_DISTANCE_PX for o in (offsets, places))
+    served = canvas.placed_points(target, similarity(points, TEMPLATE).astype(np.float32))
+    in_loss = landmark_lesson.misaligned(torch.from_numpy(offsets), torch.from_numpy(places))
+    expected = ((served - TEMPLATE) / EYE_DISTANCE_PX).reshape(1, 10)
+    assert in_loss.numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_aligned_face_tells_only_where_its_alignment_lies() -> None:
+    """Five dots on the template's points lie where the crop's label says, mirrored or not."""
+    face = np.zeros((112, 112, 3), np.uint8)
+    for x, y in TEMPLATE_112.astype(int):
+        face[y - 2 : y + 3, x - 2 : x + 3] = 255
+    for seed in range(6):
+        crop = aligned_crop_of(face, np.random.default_rng(seed))
+        assert crop.offsets is None
+        levels = crop.rgb.astype(float).mean(axis=2)
+        points = TEMPLATE + crop.places.reshape(5, 2) * EYE_DISTANCE_PX
+        at_points = [levels[round(y - 0.5), round(x - 0.5)] for x, y in points]
+        assert min(at_points) > np.median(levels) + 20
+
+
+def test_a_network_goes_on_from_its_exported_graph(tmp_path: Path) -> None:
+    """It answers as the graph does, and training finds its channels normalised."""
+    write_detector(tiny_network(), tmp_path / "tiny.onnx")
+    torch.manual_seed(5)
+    network = DetectorNetwork(SETTINGS.network)
+    canvases = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    start_from(network, tmp_path / "tiny.onnx", canvases)
     with torch.no_grad():
-        offsets = network(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()))[0].numpy()
-    assert read == pytest.approx(in_photo(offsets, portrait.matrix), abs=0.1)
+        again, before = network(canvases), tiny_network()(canvases)
+        for one, other in zip(again, before, strict=True):
+            assert one.numpy() == pytest.approx(other.numpy(), abs=1e-4)
+        for one, other in zip(network.train()(canvases), before, strict=True):
+            assert one.numpy() == pytest.approx(other.numpy(), abs=1e-2)
+
+
+def test_faces_that_were_missed_are_drawn_more_often() -> None:
+    easy, hard = marked_photo(), marked_photo()
+    settings = replace(SETTINGS.canvas, hard_share=1.0)
+    composer = canvas.Composer([easy, hard], settings, [np.array([0.1]), np.array([1.0])])
+    random = np.random.default_rng(1)
+    drawn = [composer._any_face(random)[0] is hard for _ in range(200)]
+    assert sum(drawn) > 180
+
+
+def test_a_missed_face_is_as_hard_as_can_be() -> None:
+    photo = marked_photo()
+    assert missing(photo, []).tolist() == [1]
+    near = Detection((31.0, 30.0, 40.0, 40.0), 0.8, MARKS)
+    assert missing(photo, [near]) == pytest.approx([0.2])
+
+
+def test_scenes_show_the_face_as_high_as_they_say_and_follow_from_their_seed() -> None:
+    sitters = scenes.sitters_of([marked_photo()])
+    for height in scenes.FACE_HEIGHTS_PX:
+        first, again = (
+            next(scenes.scenes_of_size(sitters, height, np.random.default_rng(7))) for _ in "12"
+        )
+        assert (first[0] == again[0]).all()
+        assert first[1].boxes[0, 3] == pytest.approx(height, rel=0.01)
+
+
+def test_everybody_in_a_crowd_is_asked_for() -> None:
+    sitters = scenes.sitters_of([marked_photo()] * 9)
+    ((rgb, labels),) = scenes.crowds_of(sitters, 9, np.random.default_rng(2))
+    assert rgb.shape == (640, 640, 3)
+    assert len(labels.boxes) == 9
+
+
+def test_faces_of_doubtful_label_are_no_sitters() -> None:
+    assert scenes.sitters_of([replace(marked_photo(), scores=np.array([0.7]))]) == []
+
+
+def test_a_band_counts_whom_it_missed() -> None:
+    labels = labels_at(0, 50)
+    errors = errors_by_face(labels, [found_at(0, 0.9)])
+    figures = band("two", errors)
+    assert (figures.faces, figures.recall) == (2, 0.5)
+    assert figures.recall_low < 0.5 < figures.recall_high
+    assert figures.median_landmark_error == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize("kind", list(FACELESS))
+def test_drawn_pictures_have_the_asked_size_and_differ(kind: str) -> None:
+    first, other = (FACELESS[kind](64, 48, np.random.default_rng(seed)) for seed in (1, 2))
+    assert first.shape == (48, 64, 3)
+    assert (first != other).any()
 
 
 class OneNumber(torch.nn.Module):

@@ -47,9 +47,19 @@ NO_FACES = Faces(
 
 
 class Composer:
-    def __init__(self, photos: Sequence[LabelledPhoto], settings: CanvasSettings) -> None:
+    """`difficulty`: 0..1 of every face of every photo; a share of cells is drawn by its square."""
+
+    def __init__(
+        self,
+        photos: Sequence[LabelledPhoto],
+        settings: CanvasSettings,
+        difficulty: Sequence[Floats] = (),
+    ) -> None:
         self._photos = photos
         self._settings = settings
+        self._places = [(photo, i) for photo in photos for i in range(len(photo.boxes))]
+        weights = np.concatenate([*difficulty, np.zeros(0)]).astype(np.float64) ** 2
+        self._by_difficulty = weights.cumsum() / weights.sum() if weights.any() else None
 
     def compose(self, random: np.random.Generator) -> Canvas:
         side = self._settings.side_px
@@ -69,10 +79,10 @@ class Composer:
         return int(random.integers(low, high + 1))
 
     def _fill(self, width: int, height: int, random: np.random.Generator) -> tuple[Rgb, Faces]:
-        photo = self._any_photo(random)
         if random.random() < self._settings.faceless_share:
-            return self._faceless(photo, width, height, random), NO_FACES
-        matrix = self._placement(photo, width, height, random)
+            return self._faceless(self._any_photo(random), width, height, random), NO_FACES
+        photo, face = self._any_face(random)
+        matrix = self._placement(photo.boxes[face], width, height, random)
         rgb = warped(photo, matrix, self._background(width, height, random))
         return relight_cell(rgb, random), visible_faces(photo, matrix, width, height)
 
@@ -81,14 +91,20 @@ class Composer:
             return gradient(width, height, random)
         return self._faceless(self._any_photo(random), width, height, random)
 
+    def _any_face(self, random: np.random.Generator) -> tuple[LabelledPhoto, int]:
+        if self._by_difficulty is None or random.random() >= self._settings.hard_share:
+            photo = self._any_photo(random)
+            return photo, int(random.integers(len(photo.boxes)))
+        return self._places[int(np.searchsorted(self._by_difficulty, random.random()))]
+
     def _any_photo(self, random: np.random.Generator) -> LabelledPhoto:
         return self._photos[int(random.integers(len(self._photos)))]
 
     def _placement(
-        self, photo: LabelledPhoto, width: int, height: int, random: np.random.Generator
+        self, box: Floats, width: int, height: int, random: np.random.Generator
     ) -> Floats:
-        """Photo pixels -> cell pixels: one of its faces gets a random height, turn and place."""
-        x, y, w, h = photo.boxes[random.integers(len(photo.boxes))]
+        """Photo pixels -> cell pixels: the face gets a random height, turn and place."""
+        x, y, w, h = box
         face_px = self._face_px(min(width, height), random)
         linear = turned(face_px / h, self._turn(random), mirrored=random.random() < 0.5)
         reach = face_px * min(w / h, 1.0) / 2

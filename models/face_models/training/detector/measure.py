@@ -1,7 +1,11 @@
-"""How well faces are found: average precision, recall at a rate of false alarms, landmark error."""
+"""How well faces are found: average precision, recall at a rate of false alarms, landmark error.
+
+And how recall and landmark error depend on what the faces are like.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +17,7 @@ from face_models.training.detector.photos import Labels
 
 MATCH_IOU = 0.5
 FALSE_ALARMS_PER_PHOTO = 0.1
+NORMAL_95 = 1.96  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class DetectorReport:
     served_recall: float  # as served: threshold, closer looks
     served_false_alarms_per_photo: float
     landmark_error: float  # as served: mean distance / distance of the eyes, over the faces found
+    median_landmark_error: float
     mean_iou: float
 
     def __str__(self) -> str:
@@ -34,8 +40,43 @@ class DetectorReport:
             f"AP50 {self.average_precision:.4f}, recall {self.recall:.4f} at "
             f"{FALSE_ALARMS_PER_PHOTO} false alarms a photo (score {self.recall_threshold:.2f}); "
             f"served: recall {self.served_recall:.4f} at {self.served_false_alarms_per_photo:.3f}, "
-            f"landmark error {self.landmark_error:.4f} of the eye distance, IoU {self.mean_iou:.3f}"
+            f"landmark error {self.landmark_error:.4f} of the eye distance "
+            f"(median {self.median_landmark_error:.4f}), IoU {self.mean_iou:.3f}"
         )
+
+
+@dataclass(frozen=True)
+class Band:
+    """Faces of one kind, as served. Recall with its 95 % interval (Wilson 1927)."""
+
+    kind: str
+    faces: int
+    recall: float
+    recall_low: float
+    recall_high: float
+    median_landmark_error: float
+    landmark_error: float
+
+
+@dataclass(frozen=True)
+class FalseAlarms:
+    """On pictures of one kind, none of which shows a person."""
+
+    kind: str
+    pictures: int
+    alarms: int
+    pictures_with_any: int
+
+
+@dataclass(frozen=True)
+class SceneReport(DetectorReport):
+    """`by_score`: of the labeller; the others on scenes composed of surely labelled faces."""
+
+    by_score: tuple[Band, ...] = ()
+    by_size: tuple[Band, ...] = ()
+    by_roll: tuple[Band, ...] = ()
+    by_crowd: tuple[Band, ...] = ()
+    false_alarms: tuple[FalseAlarms, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +107,7 @@ def report(
         served_recall=float(answers.hits.sum() / faces),
         served_false_alarms_per_photo=float((~answers.hits).sum() / len(labels)),
         landmark_error=mean(answers.landmark_errors[answers.hits]),
+        median_landmark_error=median(answers.landmark_errors[answers.hits]),
         mean_iou=mean(answers.overlaps[answers.hits]),
     )
 
@@ -91,6 +133,35 @@ def match(photo: Labels, found: Sequence[Detection]) -> list[tuple[float, bool, 
     return rows
 
 
+def errors_by_face(photo: Labels, found: Sequence[Detection]) -> Floats:
+    """(n,) landmark error of the detection that overlaps a labelled face most; inf: not found."""
+    errors = np.full(len(photo.boxes), np.inf, np.float32)
+    overlaps = iou(photo.corners, corners_of(found))
+    for face, overlap in enumerate(overlaps):
+        if overlap.max(initial=0) >= MATCH_IOU:
+            nearest = found[int(overlap.argmax())]
+            errors[face] = landmark_error(nearest.landmarks, photo.landmarks[face])
+    return errors
+
+
+def band(kind: str, errors: Floats) -> Band:
+    """`errors`: landmark errors by face, inf where not found."""
+    hits = errors[np.isfinite(errors)]
+    low, high = wilson(len(hits), len(errors))
+    share = len(hits) / len(errors) if len(errors) else float("nan")
+    return Band(kind, len(errors), share, low, high, median(hits), mean(hits))
+
+
+def wilson(hits: int, faces: int) -> tuple[float, float]:
+    """95 % interval of a share."""
+    if not faces:
+        return 0.0, 1.0
+    share, z = hits / faces, NORMAL_95
+    middle = (share + z * z / (2 * faces)) / (1 + z * z / faces)
+    half = z / (1 + z * z / faces) * math.sqrt(share * (1 - share) / faces + (z / faces / 2) ** 2)
+    return middle - half, middle + half
+
+
 def landmark_error(found: Floats, labelled: Floats) -> float:
     """Mean distance over the distance of the labelled eyes."""
     eyes = np.linalg.norm(labelled[0] - labelled[1])
@@ -111,3 +182,7 @@ def average_precision(hits: NDArray[np.bool_], faces: int) -> float:
 
 def mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
+
+
+def median(values: Floats) -> float:
+    return float(np.median(values)) if len(values) else float("nan")

@@ -36,6 +36,7 @@ class Labels:
 class LabelledPhoto(Labels):
     """`halves`: the photo, then half its size, a quarter …, so that shrinking never aliases."""
 
+    scores: Floats  # (n,) the labeller's, 0..1
     halves: tuple[Rgb, ...]
 
     @property
@@ -85,6 +86,7 @@ def _labelled_photo(row: Mapping[str, Any]) -> LabelledPhoto:
     return LabelledPhoto(
         boxes=np.asarray(row["boxes_xywh"], np.float32).reshape(-1, 4),
         landmarks=np.asarray(row["landmarks_xy"], np.float32).reshape(-1, 5, 2),
+        scores=np.asarray(row["scores"], np.float32),
         halves=halved(decoded(np.frombuffer(row["image"], np.uint8))),
     )
 

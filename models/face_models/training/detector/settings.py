@@ -25,6 +25,7 @@ class CanvasSettings:
     steep_share: float
     turn_deg: float
     steep_turn_deg: float
+    hard_share: float  # of the faces: drawn by how badly the graph of `start` finds them
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,23 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class StartSettings:
+    graph: str  # an exported detector to go on from, relative to this file; "": start anew
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    aligned_share: float  # of the landmark network's crops: training faces of the embedding nets
+
+
+@dataclass(frozen=True)
 class DetectorSettings:
+    start: StartSettings
     network: NetworkSettings
     canvas: CanvasSettings
     training: TrainingSettings
     landmarks: TrainingSettings
+    crops: CropSettings
 
 
 def read_settings(path: Path) -> DetectorSettings:
@@ -57,10 +70,12 @@ def settings_from(tables: dict[str, dict[str, Any]]) -> DetectorSettings:
     """Raises TypeError naming the key when a table holds an unknown key or lacks one."""
     frozen = {name: _with_tuples(table) for name, table in tables.items()}
     return DetectorSettings(
+        start=StartSettings(**frozen.pop("start")),
         network=NetworkSettings(**frozen.pop("network")),
         canvas=CanvasSettings(**frozen.pop("canvas")),
         training=TrainingSettings(**frozen.pop("training")),
         landmarks=TrainingSettings(**frozen.pop("landmarks")),
+        crops=CropSettings(**frozen.pop("crops")),
         **frozen,  # an unknown table is refused here
     )
 

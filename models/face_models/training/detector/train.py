@@ -1,4 +1,4 @@
-"""Trains the detector, then the landmark network that looks at what it found."""
+"""Trains the landmark network, then the detector whose rough landmarks it makes exact."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from face_models.detect import (
     network_input,
     view_of,
 )
+from face_models.training.data import load
 from face_models.training.detector.canvas import Canvas, Composer
 from face_models.training.detector.evaluate import ANY_SCORE
 from face_models.training.detector.landmark_lesson import LandmarkLesson
@@ -29,6 +30,10 @@ from face_models.training.detector.measure import DetectorReport, report
 from face_models.training.detector.network import DetectorNetwork
 from face_models.training.detector.photos import LabelledPhoto, Rgb, read_photos
 from face_models.training.detector.settings import DetectorSettings, read_settings
+from face_models.training.detector.start import difficulty, start_from
+
+CACHE = "cache"  # beside the runs: the training faces, decoded by `face-models prepare`
+START_SEED, START_CANVASES = 6, 64
 
 
 def train(config_path: Path, data_dir: Path, run_dir: Path, threads: int = 1) -> Path:
@@ -41,9 +46,16 @@ def train(config_path: Path, data_dir: Path, run_dir: Path, threads: int = 1) ->
     run_dir.mkdir(parents=True, exist_ok=True)
     settings = read_settings(config_path)
     photos, measured = read_photos(data_dir, "train"), read_photos(data_dir, "val")
-    detector = train_detector(settings, photos, measured, run_dir)
-    train_landmarks(settings, photos, measured, run_dir)
-    return detector
+    lesson = LandmarkLesson(
+        photos,
+        measured,
+        load(data_dir, run_dir.parent / CACHE, "train"),
+        load(data_dir, run_dir.parent / CACHE, "val"),
+        settings.crops.aligned_share,
+    )
+    train_landmarks(settings, lesson, run_dir)
+    start = config_path.parent / settings.start.graph if settings.start.graph else None
+    return train_detector(settings, photos, measured, run_dir, start)
 
 
 def train_detector(
@@ -51,22 +63,29 @@ def train_detector(
     photos: Sequence[LabelledPhoto],
     measured: Sequence[LabelledPhoto],
     run_dir: Path,
+    start: Path | None = None,
 ) -> Path:
     torch.manual_seed(settings.training.seed)
-    learner = new_learner(DetectorNetwork(settings.network), settings.training)
-    lesson = DetectorLesson(Composer(photos, settings.canvas), measured)
+    network = DetectorNetwork(settings.network)
+    composer = Composer(photos, settings.canvas)
+    if start:
+        start_from(network, start, start_canvases(composer))
+        composer = Composer(photos, settings.canvas, difficulty(start, photos))
+    learner = new_learner(network, settings.training)
+    lesson = DetectorLesson(composer, measured)
     return learn(learner, lesson, run_dir, asdict(settings))
 
 
-def train_landmarks(
-    settings: DetectorSettings,
-    photos: Sequence[LabelledPhoto],
-    measured: Sequence[LabelledPhoto],
-    run_dir: Path,
-) -> Path:
+def start_canvases(composer: Composer) -> Tensor:
+    """What the statistics of a network that goes on are taken from."""
+    random = np.random.default_rng(START_SEED)
+    return batch_of([composer.compose(random) for _ in range(START_CANVASES)])[0]
+
+
+def train_landmarks(settings: DetectorSettings, lesson: LandmarkLesson, run_dir: Path) -> Path:
     torch.manual_seed(settings.landmarks.seed)
     learner = new_learner(LandmarkNetwork(), settings.landmarks)
-    return learn(learner, LandmarkLesson(photos, measured), run_dir, asdict(settings))
+    return learn(learner, lesson, run_dir, asdict(settings))
 
 
 class DetectorLesson:
