@@ -44,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_evaluate(commands)
     _add_detector(commands)
+    _add_quality(commands)
+    _add_robustness(commands)
     _add_compress(commands)
     return parser
 
@@ -144,6 +146,45 @@ def _add_evaluate(commands: Commands) -> None:
     _add_folders(parser)
 
 
+def _add_quality(commands: Commands) -> None:
+    parser = _add(commands, "quality", "what the quality foretells; --fit makes it anew", _quality)
+    parser.add_argument("--fit", action="store_true", help="write quality.json, occlusion.npz")
+    parser.add_argument("--limit", type=int, default=4000, help="validation faces to look at")
+    parser.add_argument("--model", choices=("base", "heatmap"), default="heatmap")
+    _add_pairs_and_reports(parser, "quality")
+    _add_folders(parser)
+
+
+def _add_robustness(commands: Commands) -> None:
+    parser = _add(commands, "robustness", "pairs with one photo spoilt, by severity", _robustness)
+    parser.add_argument("--landmarks", type=Path, help="CSV: align by these, not by our detector")
+    parser.add_argument(
+        "--whole-pipeline", action="store_true", help="spoil the photo before detection"
+    )
+    parser.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="another weights folder, or one with base.onnx alone; may be given several times",
+    )
+    parser.add_argument("--limit", type=int, help="pairs of either kind to look at")
+    parser.add_argument("--model", choices=("base", "heatmap", "both"), default="both")
+    _add_pairs_and_reports(parser, "robustness")
+    _add_folders(parser)
+
+
+def _add_pairs_and_reports(parser: argparse.ArgumentParser, name: str) -> None:
+    parser.add_argument("--pairs", type=Path, help="pairs of photos, as for evaluate")
+    parser.add_argument("--images", type=Path, help="folder the pairs' paths are in")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, default=REPORTS_DIR / f"{name}.json")
+    parser.add_argument("--markdown", type=Path, default=REPORTS_DIR / f"{name}.md")
+    parser.add_argument("--plot", type=Path, default=REPORTS_DIR / f"{name}.png")
+
+
 def _add_detector(commands: Commands) -> None:
     parser = commands.add_parser("detector", help="train, export or evaluate the face detector")
     steps = parser.add_subparsers(required=True, metavar="STEP")
@@ -159,6 +200,8 @@ def _add_detector(commands: Commands) -> None:
     evaluate.add_argument("--data", type=Path, default=DATA_DIR)
     evaluate.add_argument("--split", choices=("train", "val", "lfw"), default="val")
     evaluate.add_argument("--json", type=Path)
+    evaluate.add_argument("--markdown", type=Path)
+    evaluate.add_argument("--plot", type=Path, help="recall by size and by roll (PNG or SVG)")
 
 
 def _add_compress(commands: Commands) -> None:
@@ -296,6 +339,36 @@ def _evaluation_request(options: argparse.Namespace) -> Request:
     )
 
 
+def _quality(options: argparse.Namespace) -> None:
+    from face_models.training import quality_report
+
+    told = ("weights", "model", "fit", "limit", "seed", "pairs", "images", "threads", "data")
+    request = quality_report.Request(
+        decoded=options.runs / "cache", **{name: getattr(options, name) for name in told}
+    )
+    quality_report.write(
+        quality_report.report(request), options.json, options.markdown, options.plot
+    )
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    from face_models.training import robustness_report
+    from face_models.training.protocol import UnusableInput
+
+    told = ("weights", "model", "limit", "seed", "pairs", "images", "landmarks", "threads", "data")
+    try:
+        request = robustness_report.Request(
+            decoded=options.runs / "cache",
+            whole_pipeline=options.whole_pipeline,
+            compare=dict(robustness_report.named_folder(one) for one in options.compare),
+            **{name: getattr(options, name) for name in told},
+        )
+        document = robustness_report.report(request)
+    except UnusableInput as error:
+        raise SystemExit(f"face-models robustness: {error}") from error
+    robustness_report.write(document, options.json, options.markdown, options.plot)
+
+
 def _train_detector(options: argparse.Namespace) -> None:
     from face_models.training.detector.train import train
 
@@ -308,21 +381,25 @@ def _export_detector(options: argparse.Namespace) -> None:
     from face_models.training.provenance import provenance
 
     print(export(options.checkpoint, options.weights / "detector.onnx"))
-    source = asdict(provenance("detect/photos.parquet, its `train` split"))
+    source = asdict(provenance("detect/photos.parquet and train/: their `train` splits"))
     write_specs(options.weights, {"detector": source, "landmarks": source})
 
 
 def _evaluate_detector(options: argparse.Namespace) -> None:
     from face_models.training import report
+    from face_models.training.detector import tables
     from face_models.training.detector.evaluate import evaluate
     from face_models.training.provenance import provenance
 
     figures = evaluate(options.weights / "detector.onnx", options.data, options.split)
     document = {**asdict(figures), "provenance": asdict(provenance(f"{options.split} photos"))}
-    for name, value in asdict(figures).items():
-        print(f"{name:32} {value:g}" if isinstance(value, float) else f"{name:32} {value}")
+    print("\n".join(tables.lines_of(figures)))
     if options.json:
         report.write_document(document, options.json)
+    if options.markdown:
+        tables.write_markdown(figures, options.markdown)
+    if options.plot:
+        tables.draw_recall(figures, options.plot)
 
 
 def _compress(options: argparse.Namespace) -> None:

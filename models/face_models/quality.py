@@ -1,41 +1,66 @@
 """Aligned crop + detection -> quality 0..100, and the names of what spoils it.
 
 The names and, where said, the measures are those of ISO/IEC 29794-5:2025 (face image quality) and
-of its reference implementation OFIQ. Each component is 1 where it does no harm and falls with it:
+of its reference implementation OFIQ:
 
-    sharpness              share of fine differences that a blur would take away (Crete et al. 2007)
+    sharpness              share of fine differences that a blur takes away (Crete et al. 2007)
+    noise                  deviation of the noise in grey levels (Immerkaer 1996; ours)
     under_exposure         share of the face at grey values up to 25 (OFIQ)
     over_exposure          share of the face at grey values from 247 (OFIQ)
     dynamic_range          entropy of the face's grey values (OFIQ)
     inter_eye_distance     distance of the eyes in decoded pixels, as if seen from the front
-    pose_yaw, pose_pitch   cos^2 of the angle (OFIQ), estimated from the landmarks
-    pose_roll              cos^2 of the slope of the line through the eyes
-    detection_confidence   the detector's score (ours; not in the standard)
+    pose_yaw, pose_pitch   degrees, estimated from the landmarks
+    pose_roll              slope of the line through the eyes, degrees
+    face_occlusion         share of the face that is hidden: see occlusion.py
+    detection_confidence   the detector's score (ours, not in the standard)
 
-The quality is 100 x the product of all components: every shortfall takes its share. A component
-below one half is named as a reason.
+The quality is the chance that the face is recognised, in per cent of that of a flawless face:
 
-The ramps were set on held-out training faces, blurred, shrunk, darkened and brightened step by
-step: a component is about 1 where a strong network still finds the embedding of the clean face at a
-cosine of 0.9, and about one half where it finds it at 0.7. Over all those steps, quality and cosine
-have a rank correlation of 0.90.
+    quality = 100 p(sum of all losses) / p(0),    p(loss) = 1 / (1 + exp(loss - log_odds))
+
+Each measure has a loss that never falls as the measure gets worse, straight between a few points.
+They stand in weights/quality.json and are fitted to whether validation faces, as they are and
+spoilt on purpose, are found among the other photos of their person (training/quality_fit.py). A
+component is the quality of a face that has this one flaw; below `REASON_BELOW` it is named.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final, Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from face_models import occlusion
 from face_models.align import Landmarks
 from face_models.detect import Detection
+from face_models.errors import WeightsError
 from face_models.photo import Rgb
+from face_models.spec import WEIGHTS_DIR, exact_keys, read_json, write_json
 
-REASON_BELOW: Final = 0.5
+QUALITY_FILE: Final = "quality.json"
+SCHEMA: Final = 1
+REASON_BELOW: Final = 0.7
+
+MEASURES: Final = (
+    "sharpness",
+    "noise",
+    "under_exposure",
+    "over_exposure",
+    "dynamic_range",
+    "inter_eye_distance",
+    "pose_yaw",
+    "pose_pitch",
+    "pose_roll",
+    "face_occlusion",
+    "detection_confidence",
+)
 
 DARK_LEVEL: Final = 25  # OFIQ's limits of under- and over-exposed luminance, inclusive
 BRIGHT_LEVEL: Final = 247
@@ -50,37 +75,77 @@ NOSE_REACH_EYES: Final = 0.45
 """How far the nose's tip stands out from the face, in distances between the eyes."""
 NOSE_REACH_HEIGHT: Final = 0.45
 """The same in distances from the eyes' line to the mouth's."""
-FRONTAL_NOSE_SHARE: Final = 0.55
-"""Where the nose lies on the way from the eyes' line to the mouth's: median of training photos."""
+FRONTAL_NOSE_SHARE: Final = 0.60
+"""Where the nose lies on the way from the eyes' line to the mouth's: median of validation faces,
+landmarks by our own detector."""
+
+NOISE_MASK: Final = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+NOISE_GAIN: Final = math.sqrt(math.pi / 2) / 6  # mean absolute answer of the mask -> deviation
 
 Grey = NDArray[np.uint8]  # (H, W)
 Differences = NDArray[np.float32]
+HiddenShare = Callable[[Rgb], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Ramp:
-    """Straight line from `least` at `worst` to 1 at `good`, flat outside."""
+class Curve:
+    """Loss in log-odds by measure: straight between the points, flat outside them."""
 
-    worst: float
-    good: float
-    least: float = 0.0
+    measure: tuple[float, ...]  # ascending
+    loss: tuple[float, ...]
 
     def __call__(self, value: float) -> float:
-        risen = min(max((value - self.worst) / (self.good - self.worst), 0.0), 1.0)
-        return self.least + (1 - self.least) * risen
+        return float(np.interp(value, self.measure, self.loss))
 
 
-SHARPNESS: Final = Ramp(worst=0.2, good=0.4)
-UNDER_EXPOSED: Final = Ramp(worst=1.0, good=0.4, least=0.3)  # what darkness hides for good,
-OVER_EXPOSED: Final = Ramp(worst=1.0, good=0.3, least=0.3)  # the dynamic range tells
-ENTROPY_BITS: Final = Ramp(worst=1.5, good=5.0)
-EYE_DISTANCE_PX: Final = Ramp(worst=4.0, good=16.0)
-DETECTION: Final = Ramp(worst=0.2, good=0.8)
+@dataclass(frozen=True, slots=True)
+class QualityModel:
+    """`log_odds` of a flawless face to be recognised, and what each measure takes from it."""
+
+    log_odds: float
+    curves: Mapping[str, Curve]
+
+    def share(self, loss: float) -> float:
+        """Chance of being recognised with this loss, as a share of a flawless face's, 0..1."""
+        return (1 + math.exp(-self.log_odds)) / (1 + math.exp(loss - self.log_odds))
+
+    def components(self, measured: Mapping[str, float]) -> dict[str, float]:
+        """Share of each flaw alone, 0..1, by name."""
+        return {name: self.share(curve(measured[name])) for name, curve in self.curves.items()}
+
+    def score(self, measured: Mapping[str, float]) -> float:
+        """Quality, 0..100."""
+        return 100 * self.share(sum(curve(measured[name]) for name, curve in self.curves.items()))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read quality.json.
+
+        Raises:
+            WeightsError: missing, malformed, or not of the measures of this module.
+        """
+        keys = {"schema": int, "log_odds": float, "curves": dict, "fitted": dict}
+        raw = exact_keys(read_json(path), keys, where=QUALITY_FILE)
+        if raw["schema"] != SCHEMA or set(raw["curves"]) != set(MEASURES):
+            raise WeightsError(f"{path} is not of schema {SCHEMA}, or of other measures.")
+        curves = {name: Curve(**raw["curves"][name]) for name in MEASURES}
+        return cls(raw["log_odds"], curves)
+
+    def save(self, path: Path, fitted: Mapping[str, object]) -> None:
+        curves = {name: asdict(curve) for name, curve in self.curves.items()}
+        document = {"schema": SCHEMA, "log_odds": self.log_odds, "curves": curves}
+        write_json(path, {**document, "fitted": dict(fitted)})
+
+
+@cache
+def shipped() -> QualityModel:
+    """The model of the weights folder, read once."""
+    return QualityModel.load(WEIGHTS_DIR / QUALITY_FILE)
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """`score` 0..100; `reasons` name the components below one half, worst first."""
+    """`score` 0..100; `reasons` name what spoils the face, worst first."""
 
     score: int
     reasons: tuple[str, ...]
@@ -88,41 +153,49 @@ class Quality:
 
 def assess(crop: Rgb, detection: Detection) -> Quality:
     """Quality of one aligned face; the detection is in pixels of the decoded photo."""
-    shares = components(crop, detection)
+    measured = measures(crop, detection, occlusion.shipped())
+    shares = shipped().components(measured)
     spoilt = sorted((share, name) for name, share in shares.items() if share < REASON_BELOW)
-    return Quality(
-        score=round(100 * math.prod(shares.values())),
-        reasons=tuple(name for _, name in spoilt),
-    )
+    return Quality(round(shipped().score(measured)), tuple(name for _, name in spoilt))
 
 
-def components(crop: Rgb, detection: Detection) -> dict[str, float]:
-    """Every component's share, 0..1, by name."""
+def measures(crop: Rgb, detection: Detection, hidden_share: HiddenShare) -> dict[str, float]:
+    """What is measured, by name, each in its own unit; angles without their sign."""
     face = _face_region(crop)
+    half = cv2.resize(face, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
     yaw, pitch, roll = head_pose_deg(detection.landmarks)
     return {
-        "sharpness": SHARPNESS(sharpness(face)),
-        "under_exposure": UNDER_EXPOSED(float(np.mean(face <= DARK_LEVEL))),
-        "over_exposure": OVER_EXPOSED(float(np.mean(face >= BRIGHT_LEVEL))),
-        "dynamic_range": ENTROPY_BITS(entropy_bits(face)),
-        "inter_eye_distance": EYE_DISTANCE_PX(eye_distance_px(detection.landmarks, yaw)),
-        "pose_yaw": _cos2(yaw),
-        "pose_pitch": _cos2(pitch),
-        "pose_roll": _cos2(roll),
-        "detection_confidence": DETECTION(detection.score),
+        "sharpness": sharpness(half),
+        "noise": noise(half),
+        "under_exposure": float(np.mean(face <= DARK_LEVEL)),
+        "over_exposure": float(np.mean(face >= BRIGHT_LEVEL)),
+        "dynamic_range": entropy_bits(face),
+        "inter_eye_distance": eye_distance_px(detection.landmarks, yaw),
+        "pose_yaw": abs(yaw),
+        "pose_pitch": abs(pitch),
+        "pose_roll": abs(roll),
+        "face_occlusion": hidden_share(crop),
+        "detection_confidence": float(detection.score),
     }
 
 
-def sharpness(face: Grey) -> float:
+def sharpness(face: Differences) -> float:
     """How much of all fine differences a blur of 9 px takes away, 0..1; the worse direction.
 
     One minus the perceptual blur of Crete et al. 2007 ("The blur effect", SPIE 6492): what is
     blurred already loses little. Contrast cancels out. Measured at the template's own 112 px.
     """
-    half = cv2.resize(face, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA).astype(np.float32)
-    across = _lost_to_blur(np.diff(half, axis=1), np.diff(cv2.blur(half, (BLUR_PX, 1)), axis=1))
-    down = _lost_to_blur(np.diff(half, axis=0), np.diff(cv2.blur(half, (1, BLUR_PX)), axis=0))
+    across = _lost_to_blur(np.diff(face, axis=1), np.diff(cv2.blur(face, (BLUR_PX, 1)), axis=1))
+    down = _lost_to_blur(np.diff(face, axis=0), np.diff(cv2.blur(face, (1, BLUR_PX)), axis=0))
     return min(across, down)
+
+
+def noise(face: Differences) -> float:
+    """Standard deviation of the noise in grey levels, at the template's own 112 px.
+
+    Immerkaer 1996 ("Fast noise variance estimation", CVIU 64-2); fine texture counts as noise.
+    """
+    return NOISE_GAIN * float(np.abs(cv2.filter2D(face, -1, NOISE_MASK)).mean())
 
 
 def _lost_to_blur(differences: Differences, blurred: Differences) -> float:
@@ -171,7 +244,3 @@ def _face_region(crop: Rgb) -> Grey:
     side = crop.shape[0]
     left, right, top, bottom = (round(side * share) for share in FACE_REGION)
     return np.asarray(cv2.cvtColor(crop[top:bottom, left:right], cv2.COLOR_RGB2GRAY))
-
-
-def _cos2(angle_deg: float) -> float:
-    return max(math.cos(math.radians(angle_deg)), 0.0) ** 2
