@@ -16,6 +16,11 @@ Isolation
 FMR
     A curve where impostors were counted; beyond `tail.threshold` a generalised Pareto tail
     (Pickands 1975, Annals of Statistics 3-1). `log10_fmr_low` and `_high` bound it at 95 %.
+FPIR
+    Who resembles one stranger resembles several: false matches come in clumps, so fewer searches
+    find one than if they fell anywhere. Their number per search is taken to be negative binomial
+    with mean FMR x gallery and the table's `dispersion` (its size parameter; infinite would be
+    Poisson): FPIR = 1 - (1 + mean / dispersion)^-dispersion.
 Confidence
     P(same person | s) at even odds. A search is no even bet: there the odds are divided by the
     number of faces that the probe is compared with.
@@ -46,6 +51,7 @@ TAIL_AGREEMENT_DECADES: Final = 1e-3
 MOST_LOG_ISOLATION: Final = math.log(2)
 """Nobody is taken for more than twice or less than half as isolated as the median person."""
 MEDIAN_PERSON: Final = 1.0
+MOST_FMR: Final = 1 - 1e-12  # beside 1 no logarithm is left
 
 Scores = NDArray[np.floating[Any]]
 Curve = tuple[float, ...]
@@ -121,6 +127,7 @@ class CalibrationTable:
     seed: int
     isolation: Isolation
     tail: Tail
+    dispersion: float
     similarity: Curve
     log10_fmr: Curve
     log10_fmr_low: Curve
@@ -129,6 +136,8 @@ class CalibrationTable:
     confidence: Curve
 
     def __post_init__(self) -> None:
+        if not 0 < self.dispersion < math.inf:
+            raise ValueError(f"dispersion must be above 0 and finite, not {self.dispersion}.")
         for name in ("similarity", "fnmr", "confidence"):
             _check_curve(name, getattr(self, name), len(self.similarity), direction=1)
         for name in ("log10_fmr", "log10_fmr_low", "log10_fmr_high"):
@@ -228,7 +237,8 @@ class Calibration:
         isolation: float = MEDIAN_PERSON,
     ) -> float:
         """P(a search for somebody who is not in the gallery reaches this similarity), in 0..1."""
-        return float(fpir_of(self.fmr(model, similarity, isolation), comparisons))
+        fmr = self.fmr(model, similarity, isolation)
+        return float(fpir_of(fmr, comparisons, self._table(model).dispersion))
 
     def threshold(self, model: str, fmr: float, isolation: float = MEDIAN_PERSON) -> float:
         """The lowest similarity, for this probe, whose FMR is at most `fmr`.
@@ -252,7 +262,7 @@ class Calibration:
         """
         if not 0 < fpir < 1:
             raise ValueError(f"FPIR {fpir:g} is not between 0 and 1.")
-        fmr = -math.expm1(math.log1p(-fpir) / max(comparisons, 1))
+        fmr = fmr_for(fpir, comparisons, self._table(model).dispersion)
         return self.threshold(model, fmr, isolation)
 
     @classmethod
@@ -289,9 +299,16 @@ UNCALIBRATED: Final = Calibration(MappingProxyType({}))
 """Before anything was measured: every question is a WeightsError."""
 
 
-def fpir_of(fmr: Scores | float, comparisons: int) -> Scores:
-    """At least one of so many independent comparisons is a false match."""
-    return np.asarray(-np.expm1(comparisons * np.log1p(-np.minimum(fmr, 1 - 1e-12))))
+def fpir_of(fmr: Scores | float, comparisons: int, dispersion: Scores | float) -> Scores:
+    """P(one false match or more); the mean's logarithm makes it exact at FMR 1."""
+    mean = -comparisons * np.log1p(-np.minimum(fmr, MOST_FMR))
+    return np.asarray(-np.expm1(-dispersion * np.log1p(mean / dispersion)))
+
+
+def fmr_for(fpir: float, comparisons: int, dispersion: float) -> float:
+    """The inverse of `fpir_of`."""
+    mean = dispersion * math.expm1(-math.log1p(-fpir) / dispersion)
+    return -math.expm1(-mean / max(comparisons, 1))
 
 
 def _similarity_at(table: CalibrationTable, log10_fmr: float) -> float:

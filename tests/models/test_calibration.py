@@ -32,6 +32,7 @@ def measured(model_sha256="a" * 64, **changes):
         "seed": 11,
         "isolation": ISOLATION,
         "tail": TAIL,
+        "dispersion": 0.5,
         "similarity": tuple(GRID.tolist()),
         "log10_fmr": tuple(fmr.tolist()),
         "log10_fmr_low": tuple((fmr - 0.3).tolist()),
@@ -145,12 +146,23 @@ def test_expected_false_matches_grow_with_the_comparisons(calibration, compariso
     assert expected == pytest.approx(comparisons * calibration.fmr("base", 0.35))
 
 
-def test_fpir_is_at_least_one_false_match_among_independent_comparisons(calibration):
-    fmr = calibration.fmr("base", 0.4)
-    assert calibration.fpir("base", 0.4, 1) == pytest.approx(fmr)
-    assert calibration.fpir("base", 0.4, 5000) == pytest.approx(1 - (1 - fmr) ** 5000)
-    assert calibration.fpir("base", 0.4, 5000) < 5000 * fmr
+def test_fpir_is_at_least_one_false_match_of_a_negative_binomial_number(calibration):
+    mean = -5000 * math.log1p(-calibration.fmr("base", 0.4))
+    none = (0.5 / (0.5 + mean)) ** 0.5
+    assert calibration.fpir("base", 0.4, 5000) == pytest.approx(1 - none)
     assert calibration.fpir("base", 0.4, 0) == 0
+    assert calibration.fpir("base", 0.4, 1) == pytest.approx(calibration.fmr("base", 0.4), rel=1e-3)
+
+
+def test_false_matches_that_hardly_clump_are_independent_comparisons():
+    calibration = Calibration({"base": measured(dispersion=1000.0)})
+    fmr = calibration.fmr("base", 0.4)
+    assert calibration.fpir("base", 0.4, 5000) == pytest.approx(1 - (1 - fmr) ** 5000, rel=0.01)
+
+
+def test_clumps_of_false_matches_are_found_by_fewer_searches(calibration):
+    fpir = calibration.fpir("base", 0.4, 5000)
+    assert fpir < calibration.expected_false_matches("base", 0.4, 5000)
 
 
 @pytest.mark.parametrize("isolation", [0.8, 1.0, 1.3])
@@ -223,6 +235,7 @@ REFUSED = {
     "a rising FMR": (lambda d: d["models"]["base"]["log10_fmr"].reverse(), "log10_fmr"),
     "text in a curve": (lambda d: d["models"]["base"]["fnmr"].insert(0, "x"), "fnmr|could not"),
     "a number as text": (lambda d: d["models"]["base"].update(seed="11"), "seed"),
+    "no dispersion at all": (lambda d: d["models"]["base"].update(dispersion=0.0), "dispersion"),
     "another tail": (lambda d: d["models"]["base"]["tail"].update(scale=0.05), "agree"),
     "a tail that widens": (lambda d: d["models"]["base"]["tail"].update(shape=0.1), "shape"),
     "no rule of isolation": (

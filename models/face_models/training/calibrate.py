@@ -14,13 +14,17 @@ Tail
     so that people who are in the data under two names do not decide it. A cosine ends at 1, so the
     tail must not end before (shape >= -scale / (1 - threshold)) and is no heavier than exponential.
     For a fixed ratio shape / scale the shape has a closed form (Grimshaw 1993, Technometrics 35-2).
+Dispersion
+    The size of the negative binomial distribution with the mean number of false matches, and the
+    share of searches without one, that are found when everybody is searched for among all others,
+    one photo each, at a threshold that gives a tenth of a false match a search.
 Interval
     Percentile bootstrap over families: comparisons share faces, faces share parents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,8 +51,14 @@ STRANGER_RANK: Final = 3
 PHOTOS_PER_WEIGHT: Final = 8
 RIDGE: Final = 0.1  # in photos: only keeps the equations solvable
 REPLICATES: Final = 400
+REPLICATES_AT_ONCE: Final = 40
 INTERVAL: Final = (2.5, 97.5)
 DIGITS: Final = 5
+MEAN_FALSE_MATCHES: Final = 0.1  # a search: where a search begins to be a lead
+GALLERIES: Final = 10
+DISPERSIONS: Final = (0.1, 1000.0)
+"""Clumps beyond the former may be a few probes' quirks; the latter is all but Poisson."""
+DISPERSION_PRECISION: Final = 1e-4
 MIN_FAMILIES: Final = 10
 
 Vectors = NDArray[np.float32]  # (n, d), L2-normalised
@@ -174,26 +184,61 @@ def step_of(similarity: Scores) -> NDArray[np.int64]:
     return np.asarray(np.clip(steps, 0, len(GRID) - 1), dtype=np.int64)
 
 
-def fit_table(
-    comparisons: Comparisons, isolation: Isolation, *, model_sha256: str, data: str, seed: int
-) -> CalibrationTable:
-    """One template's table.
+@dataclass(frozen=True)
+class FalseMatches:
+    """What searches for every photo among all other people found, over several galleries.
+
+    `none` (n,): share of the galleries without a false match; `mean` (n,): how many it found.
+    """
+
+    none: Scores
+    mean: Scores
+    weight: Scores  # of a photo: people weigh the same
+    family: Labels
+
+    def dispersion(self, times: NDArray[np.int64]) -> float:
+        """With every family's probes (families,) counted so many times."""
+        weight = self.weight * times[self.family]
+        return dispersion_of(
+            *(float(np.average(v, weights=weight)) for v in (self.none, self.mean))
+        )
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """What the table would have said, had other families of the same kind been measured."""
+
+    log10_fmr: Scores
+    dispersion: float
+
+
+@dataclass(frozen=True)
+class Fit:
+    table: CalibrationTable
+    comparisons: Comparisons
+    replicates: Sequence[Replicate]
+
+
+def fit(faces: Faces, isolation: Isolation, *, model_sha256: str, data: str, seed: int) -> Fit:
+    """One template's table, and the draws that its intervals are from.
 
     Raises:
         ValueError: fewer than ten families, or nobody with two photos.
     """
-    families = len(comparisons.strangers)
-    if families < MIN_FAMILIES or comparisons.genuine_pairs == 0:
+    comparisons = compare(faces, isolation)
+    if faces.families < MIN_FAMILIES or comparisons.genuine_pairs == 0:
         raise ValueError(
-            f"{families} families with {comparisons.genuine_pairs} genuine pairs are too few; "
-            f"at least {MIN_FAMILIES} families, and people with two photos, are needed."
+            f"{faces.families} families with {comparisons.genuine_pairs} genuine pairs are too "
+            f"few; at least {MIN_FAMILIES} families, and people with two photos, are needed."
         )
     mass = comparisons.strangers.sum(axis=(0, 1))
     tail = fit_tail(mass)
     log10_fmr = _curve(mass, tail, comparisons.pairs_of_people)
-    drawn = np.array([curve for curve, _ in replicates(comparisons, seed)])
-    low, high = np.percentile(drawn, INTERVAL, axis=0)
-    return CalibrationTable(
+    threshold = GRID[int(np.argmax(log10_fmr <= np.log10(MEAN_FALSE_MATCHES / faces.people)))]
+    found = false_matches(faces, isolation, threshold, seed)
+    drawn = list(replicates(comparisons, found, seed))
+    low, high = np.percentile([one.log10_fmr for one in drawn], INTERVAL, axis=0)
+    table = CalibrationTable(
         model_sha256=model_sha256,
         data=data,
         people=comparisons.people,
@@ -203,6 +248,7 @@ def fit_table(
         seed=seed,
         isolation=isolation,
         tail=tail,
+        dispersion=round(found.dispersion(np.ones(faces.families, dtype=np.int64)), DIGITS),
         similarity=_rounded(GRID),
         log10_fmr=_rounded(log10_fmr),
         log10_fmr_low=_rounded(low),
@@ -210,23 +256,57 @@ def fit_table(
         fnmr=_rounded(_below(comparisons.genuine)),
         confidence=_rounded(_confidence(comparisons, log10_fmr)),
     )
+    return Fit(table, comparisons, drawn)
 
 
 def replicates(
-    comparisons: Comparisons, seed: int, count: int = REPLICATES
-) -> Iterator[tuple[Scores, Tail]]:
-    """log10 FMR over the grid, and its tail, had other families of the same kind been measured.
-
-    A pair of families counts as often as both were drawn; copies of a family are not compared.
-    """
+    comparisons: Comparisons, found: FalseMatches, seed: int, count: int = REPLICATES
+) -> Iterator[Replicate]:
+    """A pair of families counts as often as both were drawn; copies of one are not compared."""
     random = np.random.default_rng(seed)
     families, _, bins = comparisons.strangers.shape
+    drawn = random.integers(families, size=(count, families))
+    times = np.array([np.bincount(draw, minlength=families) for draw in drawn])
     flat = comparisons.strangers.reshape(families, -1)
-    for _ in range(count):
-        times = np.bincount(random.integers(families, size=families), minlength=families)
-        mass = times @ (times @ flat).reshape(families, bins)
-        tail = fit_tail(mass)
-        yield _curve(mass, tail, comparisons.pairs_of_people), tail
+    for block in _blocks(count, REPLICATES_AT_ONCE):
+        once = (times[block].astype(np.float64) @ flat).reshape(-1, families, bins)
+        masses = np.einsum("rf,rfb->rb", times[block], once)
+        for row, mass in zip(times[block], masses, strict=True):
+            curve = _curve(mass, fit_tail(mass), comparisons.pairs_of_people)
+            yield Replicate(curve, found.dispersion(row))
+
+
+def false_matches(faces: Faces, isolation: Isolation, threshold: float, seed: int) -> FalseMatches:
+    """Galleries of one photo of everybody, drawn anew each time."""
+    random = np.random.default_rng(seed)
+    scale, photos = isolation.of(faces.vectors), np.bincount(faces.person)
+    counts = []
+    for _ in range(GALLERIES):
+        order = random.permutation(len(faces.person))
+        enrolled = order[np.unique(faces.person[order], return_index=True)[1]]
+        similarity = on_probes_scale(faces.vectors @ faces.vectors[enrolled].T, scale[:, None])
+        strangers = faces.family[:, None] != faces.family[enrolled]
+        counts.append(((similarity >= threshold) & strangers).sum(axis=1))
+    return FalseMatches(
+        none=np.mean([count == 0 for count in counts], axis=0),
+        mean=np.mean(counts, axis=0),
+        weight=1 / photos[faces.person],
+        family=faces.family,
+    )
+
+
+def dispersion_of(none: float, mean: float) -> float:
+    """Size k of the negative binomial with (1 + mean / k)^-k = none, by halving its logarithm."""
+    low, high = DISPERSIONS
+    if none <= (1 + mean / high) ** -high:
+        return high
+    while high / low > 1 + DISPERSION_PRECISION:
+        middle = (low * high) ** 0.5
+        if (1 + mean / middle) ** -middle < none:
+            high = middle
+        else:
+            low = middle
+    return low
 
 
 def fit_tail(mass: Mass) -> Tail:

@@ -17,7 +17,7 @@ from face_models.engine import Engine
 from face_models.spec import WEIGHTS_DIR, write_specs
 from face_models.template import FLIP_SUFFIX
 from face_models.training import data
-from face_models.training.calibrate import Faces, Labels, compare, fit_isolation, fit_table
+from face_models.training.calibrate import Faces, Labels, fit, fit_isolation
 from face_models.training.checkpoint import Trained, load_trained, save_trained
 from face_models.training.evaluate import (
     MODELS,
@@ -113,14 +113,15 @@ def _table(
 ) -> CalibrationTable:
     faces = validation.embedded(template)
     isolation = fit_isolation(drawn_cohort(cohort.embedded(template)))
-    return fit_table(
-        compare(faces, isolation),
+    fitted = fit(
+        faces,
         isolation,
         model_sha256=engine.specs[template.removesuffix(FLIP_SUFFIX)].sha256,
         data=f"validation identities ({', '.join(np.unique(validation.source))}): "
         f"{faces.people} people of {faces.families} families, none in training",
         seed=CALIBRATION_SEED,
     )
+    return fitted.table
 
 
 def drawn_cohort(cohort: Faces) -> Faces:

@@ -14,8 +14,10 @@ from face_models.training.calibrate import (
     Comparisons,
     Faces,
     compare,
+    dispersion_of,
+    false_matches,
+    fit,
     fit_isolation,
-    fit_table,
     fit_tail,
     no_isolation,
     replicates,
@@ -42,7 +44,7 @@ def people(seed: int, families: int = 80, crowded: float = 0.0, spread: float = 
 
 def table_of(faces: Faces, seed: int = 0) -> CalibrationTable:
     rule = no_isolation(DIMENSIONS)
-    return fit_table(compare(faces, rule), rule, model_sha256="", data="made", seed=seed)
+    return fit(faces, rule, model_sha256="", data="made", seed=seed).table
 
 
 def masses(scores: np.ndarray) -> np.ndarray:
@@ -183,11 +185,47 @@ def test_confidence_is_the_share_of_genuine_pairs_among_equally_many() -> None:
 
 
 def test_the_bootstrap_can_be_repeated() -> None:
-    comparisons = compare(people(seed=14, families=20), no_isolation(DIMENSIONS))
-    one, again = (np.array([c for c, _ in replicates(comparisons, 5, 3)]) for _ in range(2))
-    other = np.array([c for c, _ in replicates(comparisons, 6, 3)])
+    faces, plain = people(seed=14, families=20), no_isolation(DIMENSIONS)
+    comparisons, found = compare(faces, plain), false_matches(faces, plain, 0.5, seed=0)
+    one, again, other = (
+        np.array([each.log10_fmr for each in replicates(comparisons, found, seed, 3)])
+        for seed in (5, 5, 6)
+    )
     assert (one == again).all()
     assert not (one == other).all()
+
+
+@pytest.mark.parametrize("size", [0.2, 1.0, 20.0])
+@pytest.mark.parametrize("mean", [0.05, 0.3])
+def test_the_dispersion_of_negative_binomial_numbers_is_found(size: float, mean: float) -> None:
+    assert dispersion_of((1 + mean / size) ** -size, mean) == pytest.approx(size, rel=1e-3)
+
+
+def test_the_dispersion_is_held_where_it_can_be_told() -> None:
+    assert dispersion_of(math.exp(-0.1), 0.1) == pytest.approx(1000)
+    assert dispersion_of(0.999, 0.1) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_searches_are_for_strangers_one_photo_each() -> None:
+    faces, plain = people(seed=16, families=12), no_isolation(DIMENSIONS)
+    everybody = false_matches(faces, plain, -2.0, seed=0)
+    assert (everybody.mean == 22).all()
+    assert (everybody.none == 0).all()
+    assert false_matches(faces, plain, 1.1, seed=0).none.min() == 1
+
+
+def test_false_matches_clump_where_some_people_resemble_many() -> None:
+    crowded, even = (
+        fit(
+            people(seed=17, families=60, crowded=share),
+            no_isolation(DIMENSIONS),
+            model_sha256="",
+            data="",
+            seed=0,
+        ).table.dispersion
+        for share in (0.15, 0.0)
+    )
+    assert crowded < even / 2
 
 
 def test_a_table_says_where_it_comes_from() -> None:
