@@ -15,7 +15,7 @@ from face_models.training.quality_discard import (
     rank_correlation,
     summary,
 )
-from face_models.training.quality_fit import KNOTS, fit_quality, outcomes
+from face_models.training.quality_fit import BLANK, KNOTS, fit_quality, outcomes
 from face_models.training.quality_probes import AS_IT_IS, FLAWS, ROLL, SIZE, Probes, as_photo
 from face_models.training.quality_report import whole_people
 
@@ -46,16 +46,25 @@ def measured(count: int) -> np.ndarray:
 
 def test_the_fit_finds_what_costs_matches_and_nothing_else() -> None:
     values = measured(4000)
-    blur = values[:, MEASURES.index("sharpness")]
-    chance = 1 / (1 + np.exp(-(1.5 - 4 * (0.5 - blur) / 0.4)))
+    yaw = values[:, MEASURES.index("pose_yaw")]
+    chance = 1 / (1 + np.exp(-(1.5 - 4 * (yaw - 8) / 32)))
     model = fit_quality(values, (np.random.default_rng(6).random(4000) < chance).astype(float))
     assert model.log_odds == pytest.approx(1.5, abs=0.5)
-    sharpness = model.curves["sharpness"]
-    assert sharpness(0.1) == pytest.approx(4, abs=0.8)
-    assert sharpness(0.3) == pytest.approx(2, abs=0.6)
-    assert sharpness(0.5) == 0
-    others = [max(curve.loss) for name, curve in model.curves.items() if name != "sharpness"]
+    assert model.curves["pose_yaw"](40) == pytest.approx(4, abs=0.8)
+    assert model.curves["pose_yaw"](24) == pytest.approx(2, abs=0.6)
+    assert model.curves["pose_yaw"](8) == 0
+    known_before = {"pose_yaw", *BLANK}
+    others = [max(curve.loss) for name, curve in model.curves.items() if name not in known_before]
     assert max(others) < 0.8
+
+
+def test_a_face_without_detail_matches_nobody_although_no_probe_said_so() -> None:
+    harmless = np.array([[KNOTS[name][0] for name in MEASURES]] * 500, dtype=np.float64)
+    model = fit_quality(harmless, np.full(500, 0.8))
+    flawless = {name: KNOTS[name][0] for name in MEASURES}
+    assert model.score(flawless) == 100
+    for name in BLANK:
+        assert model.score({**flawless, name: KNOTS[name][-1]}) < 10
 
 
 def test_a_measure_whose_decay_helps_gets_no_reward() -> None:
