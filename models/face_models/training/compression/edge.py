@@ -68,7 +68,7 @@ class Fidelity:
     eer: float
     agreement: float
     heatmap_difference: float | None
-    time: float = 1.0
+    time: float
     chosen: bool = False
 
 
@@ -124,29 +124,27 @@ class _Workbench:
     def export(self, plans: Sequence[Plan]) -> list[Fidelity]:
         source = self.weights_dir / f"{self.network}.onnx"
         exact = self._answers(source, self.weights_dir)
-        float32 = self._judge(source, self.weights_dir, exact, FLOAT32)
-        quantised = self._export_int8(source, exact, float32, plans)
-        target = self.out_dir / FLOAT16 / source.name
-        halve(source, target)
-        return [float32, self._judge(target, target.parent, exact, FLOAT16), *quantised]
+        float32 = self._judge(source, self.weights_dir, exact, FLOAT32, 1.0)
+        half = self.out_dir / FLOAT16 / source.name
+        halve(source, half)
+        (time,) = self._times(source, [half])
+        float16 = self._judge(half, half.parent, exact, FLOAT16, time)
+        return [float32, float16, *self._export_int8(source, exact, float32.auc, plans)]
 
     def _export_int8(
-        self, source: Path, exact: Answers, float32: Fidelity, plans: Sequence[Plan]
+        self, source: Path, exact: Answers, float_auc: float, plans: Sequence[Plan]
     ) -> list[Fidelity]:
         folder = self.out_dir / INT8
-        measured = []
         with tempfile.TemporaryDirectory() as scratch:
             files = [Path(scratch) / f"{number}.onnx" for number in range(len(plans))]
-            for file, plan in zip(
-                tqdm(files, f"{self.network}: plans", unit="plan"), plans, strict=True
-            ):
+            for file, plan in zip(files, tqdm(plans, f"{self.network}: plans"), strict=True):
                 quantise(source, file, plan, self._feeds(self.samples.calibration, folder))
-                measured.append(self._judge(file, folder, exact, str(plan)))
+            times = self._times(source, files)
             measured = [
-                replace(one, time=time)
-                for one, time in zip(measured, self._times(source, files), strict=True)
+                self._judge(file, folder, exact, str(plan), time)
+                for file, plan, time in zip(files, plans, times, strict=True)
             ]
-            best = choose(measured, float32.auc)
+            best = choose(measured, float_auc)
             shutil.copyfile(files[best], folder / source.name)
         measured[best] = replace(measured[best], chosen=True)
         return measured
@@ -158,7 +156,7 @@ class _Workbench:
         speed = race(graphs, feed, PLAN_ROUNDS)
         return [speed[str(file)].ratio for file in files]
 
-    def _judge(self, file: Path, folder: Path, exact: Answers, plan: str) -> Fidelity:
+    def _judge(self, file: Path, folder: Path, exact: Answers, plan: str, time: float) -> Fidelity:
         here = self._answers(file, folder)
         figures = verify_identities(identity_scores(here.embedding, self.samples.identity))
         difference = None
@@ -171,6 +169,7 @@ class _Workbench:
             eer=round(figures.eer, 5),
             agreement=round(float((here.embedding * exact.embedding).sum(axis=1).mean()), 5),
             heatmap_difference=difference,
+            time=time,
         )
 
     def _answers(self, file: Path, folder: Path) -> Answers:

@@ -65,7 +65,8 @@ def export_and_judge(folders: Folders, photos: Photos | None = None, people: int
     samples = edge.draw_samples(training, validation, seed=SEED, people=people)
     source = provenance(
         f"ranges from {len(samples.calibration)} training faces; plans judged on "
-        f"{len(samples.validation)} faces of {people} validation identities",
+        f"{len(samples.validation)} faces of {len(set(samples.identity.tolist()))} validation "
+        "identities",
         SEED,
     )
     plans = edge.export_forms(folders.weights, folders.out, samples)
