@@ -26,6 +26,7 @@ INPUT_SIDE_PX: Final = 320
 FINE_SIDES_PX: Final = (640, 1280)
 MARGIN_VIEW_SHARE: Final = 0.5  # of the input side: a face that fills the frame shows its outline
 LANDMARKS_NEED_PX: Final = 40.0  # height in a view below which a closer look betters the landmarks
+STEEP_COSINE: Final = 0.7  # of the angle from the photo's upright: about 45 degrees
 
 SCORE_THRESHOLD: Final = 0.45
 THOROUGH_SIDE_PX: Final = 640  # a photo with the pixels is searched so fine whatever was found
@@ -34,7 +35,7 @@ SAME_FACE_IOU: Final = 0.4
 SAME_FACE_NESTING: Final = 0.75  # of the smaller box inside the other, seen in different views
 MOST_CANDIDATES: Final = 1024  # of one look: bounds what a picture made of faces costs
 MOST_FACES: Final = 64  # of one photo, the surest; each is cropped and judged
-QUARTER_TURNS: Final = (1, -1)  # of a photo that shows nobody upright: he may lie on his side
+QUARTER_TURNS: Final = (1, -1)  # of a photo that shows nobody upright
 GREY: Final = 127
 TINY_AREA: Final = np.float32(1e-9)
 
@@ -108,33 +109,35 @@ class Detector:
         """Rough landmarks of at most 64 faces, the surest first.
 
         Looks closer until the small faces beside a large one are seen too, and until a face is
-        large enough in view to place its landmarks; where nobody is found, turns the photo.
+        large enough in view to place its landmarks; turns the photo if nobody in it is upright.
         """
         found: list[Detection] = []
         for view in self._views(rgb):
-            found = merged(self.look(view), found)
-            large = any(face.box[3] * view.scale >= LANDMARKS_NEED_PX for face in found)
-            if large and view.scale >= thorough_scale(rgb):
+            seen = self.look(view)
+            if view.margin_px:  # looks for faces that fill the frame; the others were seen closer
+                seen = large_in(view, seen)
+            found = merged(seen, found)
+            if large_in(view, found) and view.scale >= thorough_scale(rgb):
                 break
-        return (found or self._search_turned(rgb))[:MOST_FACES]
+        if not any(is_upright(face) for face in found):
+            found = surest([*found, *self._search_turned(rgb)])
+        return found[:MOST_FACES]
 
     def look(self, view: View) -> list[Detection]:
         """One run of the network."""
         answers = self._session.run(None, {"rgb": network_input(view.canvas)})
         return faces_in(view, [level[0] for level in answers], self._score_threshold)
 
-    def _search_turned(self, rgb: Rgb) -> list[Detection]:
-        found: list[Detection] = []
+    def _search_turned(self, rgb: Rgb) -> Iterator[Detection]:
         for turns in QUARTER_TURNS:
-            turned = self.look(view_of(np.rot90(rgb, turns), self._input_side_px))
-            found = merged([turned_back(face, turns, rgb.shape) for face in turned], found)
-        return found
+            for face in self.look(view_of(np.rot90(rgb, turns), self._input_side_px)):
+                yield turned_back(face, turns, rgb.shape)
 
     def _views(self, rgb: Rgb) -> Iterator[View]:
         """The whole photo; finer, as far as it has pixels; at last small, within a wide margin."""
         side, longest = self._input_side_px, max(rgb.shape[:2])
         yield view_of(rgb, side)
-        yield from (view_of(rgb, fine) for fine in FINE_SIDES_PX if side < fine < 2 * longest)
+        yield from (view_of(rgb, fine) for fine in FINE_SIDES_PX if side < fine <= 2 * longest)
         small = round(side * MARGIN_VIEW_SHARE)
         yield view_of(rgb, small, margin_px=(side - small) // 2)
 
@@ -149,6 +152,16 @@ class Detector:
         shapes = [level.shape for level in self._session.run(None, {"rgb": network_input(canvas)})]
         if shapes != wanted:
             raise WeightsError(f"{weights} answers with {shapes}; a detector with {wanted}.")
+
+
+def large_in(view: View, faces: Sequence[Detection]) -> list[Detection]:
+    return [face for face in faces if face.box[3] * view.scale >= LANDMARKS_NEED_PX]
+
+
+def is_upright(face: Detection) -> bool:
+    """By the way from the eyes to the mouth, or if its landmarks say nothing."""
+    across, down = face.landmarks[3:].mean(axis=0) - face.landmarks[:2].mean(axis=0)
+    return bool(down >= STEEP_COSINE * np.hypot(across, down))
 
 
 def thorough_scale(rgb: Rgb) -> float:
@@ -251,10 +264,26 @@ def suppress(candidates: Candidates, least_iou: float = SAME_FACE_IOU) -> Candid
 
 def merged(closer: Sequence[Detection], earlier: Sequence[Detection]) -> list[Detection]:
     """Both, best first; of a face seen twice the closer look."""
-    boxes = corners_of(earlier), corners_of(closer)
-    rivals = (iou(*boxes) >= SAME_FACE_IOU) | (nesting(*boxes) >= SAME_FACE_NESTING)
+    rivals = same_face(earlier, closer)
     only_earlier = [face for face, row in zip(earlier, rivals, strict=True) if not row.any()]
     return sorted([*closer, *only_earlier], key=lambda face: -face.score)
+
+
+def surest(faces: Sequence[Detection]) -> list[Detection]:
+    """Best first; of a face seen several times the best look."""
+    ordered = sorted(faces, key=lambda face: -face.score)
+    rivals = same_face(ordered, ordered)
+    kept: list[int] = []
+    for rank in range(len(ordered)):
+        if not rivals[rank, kept].any():
+            kept.append(rank)
+    return [ordered[rank] for rank in kept]
+
+
+def same_face(first: Sequence[Detection], second: Sequence[Detection]) -> NDArray[np.bool_]:
+    """(n, m), of different views."""
+    boxes = corners_of(first), corners_of(second)
+    return (iou(*boxes) >= SAME_FACE_IOU) | (nesting(*boxes) >= SAME_FACE_NESTING)
 
 
 def corners_of(detections: Sequence[Detection]) -> Floats:

@@ -212,6 +212,29 @@ def test_a_face_found_in_the_turned_photo_lies_where_it_lies_in_the_photo(turns:
     assert found.landmarks[0].tolist() == ([90, 10] if turns == 1 else [70, 20])
 
 
+def test_the_margin_view_judges_only_faces_that_are_large_in_it() -> None:
+    small, large = face(10, 10, 30, 30), face(0, 0, 190, 190)
+    upright_small = ScriptedDetector([small], [face(12, 12, 20, 20)])
+    assert upright_small.search(picture(200, 200))[0].box == small.box
+    (found,) = ScriptedDetector([face(60, 60, 20, 20)], [large]).search(picture(200, 200))
+    assert found.box == large.box
+
+
+def test_a_steep_face_is_looked_at_again_in_the_turned_photo() -> None:
+    steep = face(20, 20, 100, 100)
+    steep.landmarks[3:] = [50, 0]
+    level = face(18, 22, 100, 100, 0.95)
+    detector = ScriptedDetector([steep], [level])
+    assert [found.score for found in detector.search(picture(150, 150))] == [0.95]
+    assert detector.sides == [320, 320, 320]
+
+
+def test_of_two_turns_that_show_the_same_face_the_surer_counts() -> None:
+    sure, upside_down = face(50, 50, 100, 100, 0.9), face(50, 50, 100, 100, 0.6)
+    detector = ScriptedDetector([], [], [sure], [upside_down])
+    assert [found.score for found in detector.search(picture(200, 200))] == [0.9]
+
+
 def test_who_lies_on_his_side_is_found_when_nobody_is_upright() -> None:
     detector = ScriptedDetector([], [], [face(20, 30, 40, 50)])
     (found,) = detector.search(picture(100, 200))

@@ -54,8 +54,8 @@ class Band:
     recall: float
     recall_low: float
     recall_high: float
-    median_landmark_error: float
-    landmark_error: float
+    median_landmark_error: float | None  # None: nobody was found
+    landmark_error: float | None
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,9 @@ def band(kind: str, errors: Floats) -> Band:
     """`errors`: landmark errors by face, inf where not found."""
     hits = errors[np.isfinite(errors)]
     low, high = wilson(len(hits), len(errors))
-    share = len(hits) / len(errors) if len(errors) else float("nan")
-    return Band(kind, len(errors), share, low, high, median(hits), mean(hits))
+    share = len(hits) / max(len(errors), 1)
+    errors_found = (median(hits), mean(hits)) if len(hits) else (None, None)
+    return Band(kind, len(errors), share, low, high, *errors_found)
 
 
 def wilson(hits: int, faces: int) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,12 +48,18 @@ Scene = tuple[Rgb, Labels]
 
 
 def sitters_of(photos: Sequence[LabelledPhoto]) -> list[Sitter]:
-    return [
-        Sitter(photo, box)
-        for photo in photos
-        for box, score in zip(photo.boxes, photo.scores, strict=True)
-        if score >= SURE_LABEL
-    ]
+    return [Sitter(photo, box) for photo in map(surely_labelled, photos) for box in photo.boxes]
+
+
+def surely_labelled(photo: LabelledPhoto) -> LabelledPhoto:
+    """Without the faces that their labeller doubted."""
+    sure = photo.scores >= SURE_LABEL
+    return replace(
+        photo,
+        boxes=photo.boxes[sure],
+        landmarks=photo.landmarks[sure],
+        scores=photo.scores[sure],
+    )
 
 
 def scenes_of_size(

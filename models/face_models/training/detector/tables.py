@@ -35,8 +35,9 @@ def bands(title: str, rows: Sequence[Band]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for row in rows:
         interval = f"{row.recall:.3f} ({row.recall_low:.3f}-{row.recall_high:.3f})"
-        errors = f"{row.median_landmark_error:.3f} | {row.landmark_error:.3f}"
-        yield f"| {row.kind} | {row.faces} | {interval} | {errors} |"
+        errors = (row.median_landmark_error, row.landmark_error)
+        cells = " | ".join("-" if error is None else f"{error:.3f}" for error in errors)
+        yield f"| {row.kind} | {row.faces} | {interval} | {cells} |"
     yield ""
 
 
