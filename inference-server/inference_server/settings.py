@@ -80,7 +80,7 @@ class Settings:
     )
     min_face_px: float = _setting(24.0, "pixels", "shorter side of a face's box, as decoded")
     min_quality: int = _setting(
-        10, "0..100", "least quality of the face that is compared", at_most=100
+        3, "0..100", "least quality of the face that is compared", at_most=100
     )
     descriptor: str = _setting(
         EMBEDDING,

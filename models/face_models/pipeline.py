@@ -49,13 +49,14 @@ class PipelineSettings:
     """What is demanded of a photo and of the face that is chosen, and what stands for the face.
 
     `min_face_px`: shorter side of the face's box, in pixels as decoded.
-    `min_quality`: 0..100, see quality.py.
+    `min_quality`: 0..100, see quality.py. By default a poor face is compared all the same, warned
+    of and with little confidence: whoever is refused is surely missed.
     `descriptor`: "embedding" or "heatmap", see template.py; `flip`: see engine.py.
     """
 
     limits: PhotoLimits = PhotoLimits()
     min_face_px: float = 24
-    min_quality: int = 10
+    min_quality: int = 3
     descriptor: str = EMBEDDING
     flip: bool = False
 
