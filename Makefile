@@ -9,7 +9,7 @@ OUT ?= runs/own/weights
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo up test check bench train retrain evaluate docs clean
+.PHONY: help demo up test check bench train retrain evaluate reports docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ evaluate: given-PAIRS given-IMAGES .venv/.developing ## 1:1 accuracy: PAIRS=pair
 	@mkdir -p runs
 	@tools/timed "Evaluation" .venv/bin/face-models evaluate --pairs "$(PAIRS)" --images "$(IMAGES)" \
 		--model $(MODEL) --json runs/evaluation-$(MODEL).json
+
+reports: given-DATA .venv/.developing ## every figure of the shipped networks anew: DATA=training data folder
+	@tools/timed "Reports" tools/reports "$(DATA)"
 
 docs: .venv/.serving ## write the README's tables anew from the code
 	@tools/timed "Documents" $(RUN) -m tools.documents
