@@ -18,12 +18,13 @@ COMMANDS = (
     "bench",
     "train",
     "retrain",
+    "reports",
     "evaluate",
     "docs",
     "clean",
     "help",
 )
-GIVEN = ["CONFIG=base.toml", "PAIRS=pairs.csv", "IMAGES=photos", "PHOTOS=photos"]
+GIVEN = ["CONFIG=base.toml", "PAIRS=pairs.csv", "IMAGES=photos", "PHOTOS=photos", "DATA=data"]
 
 
 def run(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
