@@ -19,8 +19,8 @@ FMR
 FPIR
     Who resembles one stranger resembles several: false matches come in clumps, so fewer searches
     find one than if they fell anywhere. Their number per search is taken to be negative binomial
-    with mean FMR x gallery and the table's `dispersion` (its size parameter; infinite would be
-    Poisson): FPIR = 1 - (1 + mean / dispersion)^-dispersion.
+    with mean FMR x gallery and the table's `dispersion` at that FMR (its size parameter; infinite
+    would be Poisson): FPIR = 1 - (1 + mean / dispersion)^-dispersion.
 Confidence
     P(same person | s) at even odds. A search is no even bet: there the odds are divided by the
     number of faces that the probe is compared with.
@@ -31,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -51,6 +51,8 @@ TAIL_AGREEMENT_DECADES: Final = 1e-3
 MOST_LOG_ISOLATION: Final = math.log(2)
 """Nobody is taken for more than twice or less than half as isolated as the median person."""
 MEDIAN_PERSON: Final = 1.0
+DISPERSION_LOG10_FMR: Final = (-4.0, -3.0, -2.0, -1.0)
+"""Where dispersions are measured; rarer false matches clump more, at least as the rarest here."""
 MOST_FMR: Final = 1 - 1e-12  # beside 1 no logarithm is left
 
 Scores = NDArray[np.floating[Any]]
@@ -115,7 +117,8 @@ class CalibrationTable:
     """Curves over ascending similarities on the probe's scale, and where they come from.
 
     `model_sha256`: the graph that was measured. `data`: whose pairs they were; `people`: how many;
-    `pairs_of_people`: different ones; `seed`: of the bootstrap that the interval is from.
+    `pairs_of_people`: different ones; `dispersion`: at DISPERSION_LOG10_FMR; `seed`: of the
+    bootstrap that the interval is from.
     """
 
     model_sha256: str
@@ -127,7 +130,7 @@ class CalibrationTable:
     seed: int
     isolation: Isolation
     tail: Tail
-    dispersion: float
+    dispersion: Curve
     similarity: Curve
     log10_fmr: Curve
     log10_fmr_low: Curve
@@ -136,8 +139,9 @@ class CalibrationTable:
     confidence: Curve
 
     def __post_init__(self) -> None:
-        if not 0 < self.dispersion < math.inf:
-            raise ValueError(f"dispersion must be above 0 and finite, not {self.dispersion}.")
+        _check_curve("dispersion", self.dispersion, len(DISPERSION_LOG10_FMR), direction=1)
+        if self.dispersion[0] <= 0:
+            raise ValueError(f"dispersion must be above 0, not {self.dispersion[0]}.")
         for name in ("similarity", "fnmr", "confidence"):
             _check_curve(name, getattr(self, name), len(self.similarity), direction=1)
         for name in ("log10_fmr", "log10_fmr_low", "log10_fmr_high"):
@@ -237,8 +241,8 @@ class Calibration:
         isolation: float = MEDIAN_PERSON,
     ) -> float:
         """P(a search for somebody who is not in the gallery reaches this similarity), in 0..1."""
-        fmr = self.fmr(model, similarity, isolation)
-        return float(fpir_of(fmr, comparisons, self._table(model).dispersion))
+        at = float(on_probes_scale(similarity, isolation))
+        return float(_fpir_at(self._table(model), at, comparisons))
 
     def threshold(self, model: str, fmr: float, isolation: float = MEDIAN_PERSON) -> float:
         """The lowest similarity, for this probe, whose FMR is at most `fmr`.
@@ -250,7 +254,8 @@ class Calibration:
         lowest = float(table.log10_at(1.0))
         if not 0 < fmr <= 1 or math.log10(fmr) < lowest:
             raise ValueError(f"FMR {fmr:g} is not in {10**lowest:.1e}..1, which {model!r} states.")
-        return 1 - (1 - _similarity_at(table, math.log10(fmr))) * isolation
+        at = _first_where(lambda middle: float(table.log10_at(middle)) <= math.log10(fmr), table)
+        return 1 - (1 - at) * isolation
 
     def threshold_for_fpir(
         self, model: str, fpir: float, comparisons: int, isolation: float = MEDIAN_PERSON
@@ -260,10 +265,15 @@ class Calibration:
         Raises:
             ValueError: not in (0, 1), or lower than what the table can claim at this gallery size.
         """
-        if not 0 < fpir < 1:
-            raise ValueError(f"FPIR {fpir:g} is not between 0 and 1.")
-        fmr = fmr_for(fpir, comparisons, self._table(model).dispersion)
-        return self.threshold(model, fmr, isolation)
+        table = self._table(model)
+        lowest = float(_fpir_at(table, 1.0, comparisons))
+        if not lowest <= fpir < 1:
+            raise ValueError(
+                f"FPIR {fpir:g} is not in {lowest:.1e}..1, which {model!r} states of "
+                f"{comparisons} faces."
+            )
+        at = _first_where(lambda middle: float(_fpir_at(table, middle, comparisons)) <= fpir, table)
+        return 1 - (1 - at) * isolation
 
     @classmethod
     def load(cls, weights_dir: Path = WEIGHTS_DIR) -> Self:
@@ -299,28 +309,28 @@ UNCALIBRATED: Final = Calibration(MappingProxyType({}))
 """Before anything was measured: every question is a WeightsError."""
 
 
-def fpir_of(fmr: Scores | float, comparisons: int, dispersion: Scores | float) -> Scores:
-    """P(one false match or more); the mean's logarithm makes it exact at FMR 1."""
-    mean = -comparisons * np.log1p(-np.minimum(fmr, MOST_FMR))
-    return np.asarray(-np.expm1(-dispersion * np.log1p(mean / dispersion)))
+def fpir_of(log10_fmr: Scores | float, comparisons: int, dispersion: Curve | Scores) -> Scores:
+    """P(one false match or more) among so many comparisons, between 0 and 1.
+
+    Where the number is small, so is the mean; its logarithm makes it exact at FMR 1.
+    """
+    size = np.exp(np.interp(log10_fmr, DISPERSION_LOG10_FMR, np.log(dispersion)))
+    fmr = np.minimum(np.power(10.0, log10_fmr), MOST_FMR)
+    mean = -comparisons * np.log1p(-fmr)
+    return np.asarray(-np.expm1(-size * np.log1p(mean / size)))
 
 
-def fmr_for(fpir: float, comparisons: int, dispersion: float) -> float:
-    """The inverse of `fpir_of`."""
-    mean = dispersion * math.expm1(-math.log1p(-fpir) / dispersion)
-    return -math.expm1(-mean / max(comparisons, 1))
+def _fpir_at(table: CalibrationTable, similarity: float, comparisons: int) -> Scores:
+    return fpir_of(table.log10_at(similarity), comparisons, table.dispersion)
 
 
-def _similarity_at(table: CalibrationTable, log10_fmr: float) -> float:
-    """Where the falling curve passes `log10_fmr`, by halving: exact for counts and tail alike."""
+def _first_where(passes: Callable[[float], bool], table: CalibrationTable) -> float:
+    """The similarity where a falling curve begins to pass, by halving: of counts and tail alike."""
     low, high = table.similarity[0], 1.0
-    if float(table.log10_at(low)) <= log10_fmr:
+    if passes(low):
         return low
     while (middle := (low + high) / 2) not in (low, high):
-        if float(table.log10_at(middle)) <= log10_fmr:
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if passes(middle) else (middle, high)
     return high
 
 

@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_history(commands)
     _add_export(commands)
+    _add_calibrate(commands)
     _add_evaluate(commands)
     _add_detector(commands)
     _add_quality(commands)
@@ -105,7 +106,25 @@ def _add_export(commands: Commands) -> None:
     parser.add_argument(
         "--from-checkpoints", action="store_true", help="export the shipped checkpoints, not runs"
     )
+    parser.add_argument(
+        "--base-of", metavar="RUN", help="nothing but this run's base.onnx, for comparisons"
+    )
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "validation.json")
+    _add_folders(parser)
+
+
+def _add_calibrate(commands: Commands) -> None:
+    parser = _add(
+        commands, "calibrate", "what a similarity is worth: fit it and prove it", _calibrate
+    )
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--people", type=Path, help="a folder per person, to search for them: for report only"
+    )
+    parser.add_argument(
+        "--report", type=Path, default=REPORTS_DIR / "calibration.json", help="also .md and .png"
+    )
     _add_folders(parser)
 
 
@@ -279,6 +298,9 @@ def _export(options: argparse.Namespace) -> None:
     from face_models.training import publish, report
     from face_models.training.provenance import provenance
 
+    if options.base_of:
+        print(publish.export_base(options.runs / options.base_of, options.weights))
+        return
     if options.from_checkpoints:
         trained = publish.load_checkpoints(options.checkpoints)
     else:
@@ -289,6 +311,24 @@ def _export(options: argparse.Namespace) -> None:
     report.write_document(report.validation_document(validation, differences, source), options.json)
     for name, figures in validation.models.items():
         print(f"{name:8} validation AUC {figures.auc:.4f}  EER {figures.eer:.4f}")
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from face_models.training import calibration_plot, calibration_report, report
+    from face_models.training.provenance import provenance
+
+    folders = calibration_report.Folders(
+        options.weights, options.data, options.runs / "cache", options.people
+    )
+    found, fits = calibration_report.calibrate(folders, options.threads)
+    searched = f" and {options.people.parent.name}" if options.people else ""
+    source = provenance(f"Validation families of the training set{searched}", seed=0)
+    document = {**found, "provenance": asdict(source)}
+    report.write_document(document, options.report)
+    told = calibration_report.markdown(document)
+    options.report.with_suffix(".md").write_text(told, encoding="utf-8")
+    calibration_plot.draw(fits, document, "heatmap", options.report.with_suffix(".png"))
+    print(told)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ def measured(model_sha256="a" * 64, **changes):
         "seed": 11,
         "isolation": ISOLATION,
         "tail": TAIL,
-        "dispersion": 0.5,
+        "dispersion": (0.5, 0.5, 0.5, 0.5),
         "similarity": tuple(GRID.tolist()),
         "log10_fmr": tuple(fmr.tolist()),
         "log10_fmr_low": tuple((fmr - 0.3).tolist()),
@@ -155,9 +155,18 @@ def test_fpir_is_at_least_one_false_match_of_a_negative_binomial_number(calibrat
 
 
 def test_false_matches_that_hardly_clump_are_independent_comparisons():
-    calibration = Calibration({"base": measured(dispersion=1000.0)})
+    calibration = Calibration({"base": measured(dispersion=(1000.0,) * 4)})
     fmr = calibration.fmr("base", 0.4)
     assert calibration.fpir("base", 0.4, 5000) == pytest.approx(1 - (1 - fmr) ** 5000, rel=0.01)
+
+
+def test_the_dispersion_is_the_one_of_the_fmr():
+    table = measured(dispersion=(0.1, 0.4, 1.6, 6.4))
+    calibration = Calibration({"base": table})
+    for fmr, size in ((1e-5, 0.1), (1e-4, 0.1), (10**-2.5, 0.8), (0.1, 6.4)):
+        at = calibration.threshold("base", fmr)
+        mean = -50 * math.log1p(-fmr)
+        assert calibration.fpir("base", at, 50) == pytest.approx(1 - (1 + mean / size) ** -size)
 
 
 def test_clumps_of_false_matches_are_found_by_fewer_searches(calibration):
@@ -235,7 +244,18 @@ REFUSED = {
     "a rising FMR": (lambda d: d["models"]["base"]["log10_fmr"].reverse(), "log10_fmr"),
     "text in a curve": (lambda d: d["models"]["base"]["fnmr"].insert(0, "x"), "fnmr|could not"),
     "a number as text": (lambda d: d["models"]["base"].update(seed="11"), "seed"),
-    "no dispersion at all": (lambda d: d["models"]["base"].update(dispersion=0.0), "dispersion"),
+    "a dispersion too few": (lambda d: d["models"]["base"]["dispersion"].pop(), "dispersion"),
+    "a falling dispersion": (
+        lambda d: (
+            d["models"]["base"]["dispersion"].insert(1, 0.1)
+            or d["models"]["base"]["dispersion"].pop()
+        ),
+        "dispersion",
+    ),
+    "no dispersion at all": (
+        lambda d: d["models"]["base"].update(dispersion=[0.0, 0.0, 0.0, 1.0]),
+        "dispersion",
+    ),
     "another tail": (lambda d: d["models"]["base"]["tail"].update(scale=0.05), "agree"),
     "a tail that widens": (lambda d: d["models"]["base"]["tail"].update(shape=0.1), "shape"),
     "no rule of isolation": (

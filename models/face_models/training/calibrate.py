@@ -7,7 +7,8 @@ with forty photos is still one. Relatives are kept apart, for a gallery holds fe
 Isolation
     Regression of ln(distance to the third nearest stranger) on the embedding, by least squares,
     over people of the `train` split, so that it is settled before a validation face is looked at.
-    The third, because a photo under a wrong name is nearest to itself.
+    The third, because a photo under a wrong name is nearest to itself. The rule is then taken as
+    often as makes these people's false matches clump least.
 Tail
     Generalised Pareto over the similarity that one impostor comparison in a thousand reaches, by
     maximum likelihood with censoring: of the highest hundredth of the tail only the number counts,
@@ -16,14 +17,15 @@ Tail
     For a fixed ratio shape / scale the shape has a closed form (Grimshaw 1993, Technometrics 35-2).
 Dispersion
     The size of the negative binomial distribution with the mean number of false matches, and the
-    share of searches without one, that are found when everybody is searched for among all others,
-    one photo each, at a threshold that gives a tenth of a false match a search.
+    share of searches without one, that are found when everybody is searched for in galleries of
+    others, one photo each, as large as gives a few tenths of a false match a search.
 Interval
     Percentile bootstrap over families: comparisons share faces, faces share parents.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from face_models.calibration import (
+    DISPERSION_LOG10_FMR,
     FLOOR_DECADES,
     CalibrationTable,
     Curve,
@@ -49,13 +52,14 @@ CENSORED_SHARE: Final = 1e-2  # of the tail
 RATIOS: Final = 400  # of shape and scale that are tried
 STRANGER_RANK: Final = 3
 PHOTOS_PER_WEIGHT: Final = 8
+STRENGTHS: Final = (0.0, 1.0, 1.25, 1.5, 1.75, 2.0)
 RIDGE: Final = 0.1  # in photos: only keeps the equations solvable
 REPLICATES: Final = 400
 REPLICATES_AT_ONCE: Final = 40
 INTERVAL: Final = (2.5, 97.5)
 DIGITS: Final = 5
-MEAN_FALSE_MATCHES: Final = 0.1  # a search: where a search begins to be a lead
-GALLERIES: Final = 10
+MEAN_FALSE_MATCHES: Final = 0.3  # a search
+GALLERIES: Final = 20
 DISPERSIONS: Final = (0.1, 1000.0)
 """Clumps beyond the former may be a few probes' quirks; the latter is all but Poisson."""
 DISPERSION_PRECISION: Final = 1e-4
@@ -113,8 +117,14 @@ class Comparisons:
 
 def fit_isolation(cohort: Faces) -> Isolation:
     """From one photo each of a few thousand people; of too few nothing is learnt."""
-    if len(cohort.vectors) < PHOTOS_PER_WEIGHT * cohort.vectors.shape[1]:
-        return no_isolation(cohort.vectors.shape[1])
+    dimensions = cohort.vectors.shape[1]
+    if len(cohort.vectors) < PHOTOS_PER_WEIGHT * dimensions:
+        return no_isolation(dimensions)
+    rule = _regressed(cohort)
+    return max((_times(rule, often) for often in STRENGTHS), key=lambda r: _evenness(cohort, r))
+
+
+def _regressed(cohort: Faces) -> Isolation:
     nearest = np.concatenate(
         [_nearest_stranger(cohort, rows) for rows in _blocks(len(cohort.vectors))]
     )
@@ -123,10 +133,34 @@ def fit_isolation(cohort: Faces) -> Isolation:
     normal = design.T @ design + RIDGE * np.eye(design.shape[1])
     solved = np.linalg.solve(normal, design.T @ target)
     median = float(np.median(design @ solved))
+    return Isolation(weights=tuple(solved[:-1].tolist()), intercept=float(solved[-1]) - median)
+
+
+def _times(rule: Isolation, often: float) -> Isolation:
     return Isolation(
-        weights=tuple(np.round(solved[:-1], DIGITS).tolist()),
-        intercept=round(float(solved[-1]) - median, DIGITS),
+        weights=_rounded(often * np.array(rule.weights)),
+        intercept=round(often * rule.intercept, DIGITS),
     )
+
+
+def _evenness(cohort: Faces, rule: Isolation) -> float:
+    """Dispersion of the cohort's false matches where one comparison in a thousand is one."""
+    scale = rule.of(cohort.vectors)
+    scores = np.concatenate(
+        [
+            np.where(
+                cohort.family[rows, None] != cohort.family,
+                on_probes_scale(cohort.vectors[rows] @ cohort.vectors.T, scale[rows, None]),
+                -np.inf,
+            ).astype(np.float32)
+            for rows in _blocks(len(cohort.vectors))
+        ]
+    )
+    rarest = int(scores.size * TAIL_FMR)
+    threshold = np.partition(scores.ravel(), -rarest)[-rarest]
+    found = (scores >= threshold).mean(axis=1)
+    gallery = MEAN_FALSE_MATCHES / found.mean()
+    return dispersion_of(float(np.mean((1 - found) ** gallery)), MEAN_FALSE_MATCHES)
 
 
 def no_isolation(dimensions: int) -> Isolation:
@@ -186,9 +220,9 @@ def step_of(similarity: Scores) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class FalseMatches:
-    """What searches for every photo among all other people found, over several galleries.
+    """What searches for every photo found, at each FMR of DISPERSION_LOG10_FMR.
 
-    `none` (n,): share of the galleries without a false match; `mean` (n,): how many it found.
+    `none` (rates, n): share of the galleries without a false match; `mean`: how many they gave.
     """
 
     none: Scores
@@ -196,12 +230,17 @@ class FalseMatches:
     weight: Scores  # of a photo: people weigh the same
     family: Labels
 
-    def dispersion(self, times: NDArray[np.int64]) -> float:
-        """With every family's probes (families,) counted so many times."""
+    def dispersion(self, times: NDArray[np.int64]) -> Curve:
+        """With every family's probes (families,) counted so many times.
+
+        Rarer false matches clump at least as much; where none was found, just as much.
+        """
         weight = self.weight * times[self.family]
-        return dispersion_of(
-            *(float(np.average(v, weights=weight)) for v in (self.none, self.mean))
+        rates = zip(
+            *(np.average(v, axis=1, weights=weight) for v in (self.none, self.mean)), strict=True
         )
+        found = [dispersion_of(float(none), float(mean)) for none, mean in rates]
+        return _rounded(np.minimum.accumulate(found[::-1])[::-1])
 
 
 @dataclass(frozen=True)
@@ -209,7 +248,7 @@ class Replicate:
     """What the table would have said, had other families of the same kind been measured."""
 
     log10_fmr: Scores
-    dispersion: float
+    dispersion: Curve
 
 
 @dataclass(frozen=True)
@@ -234,8 +273,8 @@ def fit(faces: Faces, isolation: Isolation, *, model_sha256: str, data: str, see
     mass = comparisons.strangers.sum(axis=(0, 1))
     tail = fit_tail(mass)
     log10_fmr = _curve(mass, tail, comparisons.pairs_of_people)
-    threshold = GRID[int(np.argmax(log10_fmr <= np.log10(MEAN_FALSE_MATCHES / faces.people)))]
-    found = false_matches(faces, isolation, threshold, seed)
+    thresholds = [float(GRID[np.argmax(log10_fmr <= rate)]) for rate in DISPERSION_LOG10_FMR]
+    found = false_matches(faces, isolation, thresholds, seed)
     drawn = list(replicates(comparisons, found, seed))
     low, high = np.percentile([one.log10_fmr for one in drawn], INTERVAL, axis=0)
     table = CalibrationTable(
@@ -248,7 +287,7 @@ def fit(faces: Faces, isolation: Isolation, *, model_sha256: str, data: str, see
         seed=seed,
         isolation=isolation,
         tail=tail,
-        dispersion=round(found.dispersion(np.ones(faces.families, dtype=np.int64)), DIGITS),
+        dispersion=found.dispersion(np.ones(faces.families, dtype=np.int64)),
         similarity=_rounded(GRID),
         log10_fmr=_rounded(log10_fmr),
         log10_fmr_low=_rounded(low),
@@ -276,27 +315,34 @@ def replicates(
             yield Replicate(curve, found.dispersion(row))
 
 
-def false_matches(faces: Faces, isolation: Isolation, threshold: float, seed: int) -> FalseMatches:
-    """Galleries of one photo of everybody, drawn anew each time."""
+def false_matches(
+    faces: Faces, isolation: Isolation, thresholds: Sequence[float], seed: int
+) -> FalseMatches:
+    """One threshold for each FMR of DISPERSION_LOG10_FMR; galleries are drawn anew each time."""
     random = np.random.default_rng(seed)
     scale, photos = isolation.of(faces.vectors), np.bincount(faces.person)
-    counts = []
-    for _ in range(GALLERIES):
+    counts = np.empty((len(thresholds), GALLERIES, len(faces.person)))
+    for gallery in range(GALLERIES):
         order = random.permutation(len(faces.person))
-        enrolled = order[np.unique(faces.person[order], return_index=True)[1]]
+        enrolled = order[np.sort(np.unique(faces.person[order], return_index=True)[1])]
         similarity = on_probes_scale(faces.vectors @ faces.vectors[enrolled].T, scale[:, None])
-        strangers = faces.family[:, None] != faces.family[enrolled]
-        counts.append(((similarity >= threshold) & strangers).sum(axis=1))
+        similarity[faces.family[:, None] == faces.family[enrolled]] = -np.inf
+        for rate, threshold in enumerate(thresholds):
+            size = math.ceil(MEAN_FALSE_MATCHES / 10 ** DISPERSION_LOG10_FMR[rate])
+            counts[rate, gallery] = (similarity[:, :size] >= threshold).sum(axis=1)
     return FalseMatches(
-        none=np.mean([count == 0 for count in counts], axis=0),
-        mean=np.mean(counts, axis=0),
+        none=(counts == 0).mean(axis=1),
+        mean=counts.mean(axis=1),
         weight=1 / photos[faces.person],
         family=faces.family,
     )
 
 
 def dispersion_of(none: float, mean: float) -> float:
-    """Size k of the negative binomial with (1 + mean / k)^-k = none, by halving its logarithm."""
+    """Size k of the negative binomial with (1 + mean / k)^-k = none, by halving its logarithm.
+
+    The largest where there is nothing to tell it from.
+    """
     low, high = DISPERSIONS
     if none <= (1 + mean / high) ** -high:
         return high

@@ -32,7 +32,7 @@ EXACT: Final = 1e-9
 class Searches:
     """Probes of people without a photo in the gallery, one photo of everybody.
 
-    `composition`: who is enrolled and who is searched for.
+    `name`: who is searched for; `composition`: who is enrolled.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Proof:
     """One threshold put to the test. `low` and `high`: 95 % of measurements should lie there."""
 
     searches: str
+    composition: str
     gallery_size: int
     probes: int
     stated: float
@@ -88,6 +89,7 @@ def _proof(
     found = int((best >= threshold).sum())
     return Proof(
         searches=searches.name,
+        composition=searches.composition,
         gallery_size=size,
         probes=probes,
         stated=target,
@@ -101,9 +103,13 @@ def _proof(
 
 def fpir_drawn(fitted: Fit, threshold: float, gallery_size: int) -> Scores:
     """What every replicate of the fit would state at a threshold on the probe's scale."""
-    grid, drawn = fitted.table.similarity, fitted.replicates
-    fmr = np.array([10 ** np.interp(threshold, grid, one.log10_fmr) for one in drawn])
-    return fpir_of(fmr, gallery_size, np.array([one.dispersion for one in drawn]))
+    grid = fitted.table.similarity
+    return np.array(
+        [
+            fpir_of(float(np.interp(threshold, grid, one.log10_fmr)), gallery_size, one.dispersion)
+            for one in fitted.replicates
+        ]
+    )
 
 
 def threshold_at(table: CalibrationTable, fpir: float, gallery_size: int) -> float:

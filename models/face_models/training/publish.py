@@ -12,12 +12,12 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
-from face_models.calibration import Calibration, CalibrationTable
+from face_models.calibration import Calibration
 from face_models.engine import Engine
 from face_models.spec import WEIGHTS_DIR, write_specs
 from face_models.template import FLIP_SUFFIX
 from face_models.training import data
-from face_models.training.calibrate import Faces, Labels, fit, fit_isolation
+from face_models.training.calibrate import Faces, Fit, Labels, fit, fit_isolation
 from face_models.training.checkpoint import Trained, load_trained, save_trained
 from face_models.training.evaluate import (
     MODELS,
@@ -84,12 +84,23 @@ def export_networks(trained: Mapping[str, Trained], weights_dir: Path) -> dict[s
     return differences
 
 
+def export_base(run_dir: Path, weights_dir: Path) -> Path:
+    """A run's base graph alone, to be measured beside the shipped one."""
+    weights_dir.mkdir(parents=True, exist_ok=True)
+    target = weights_dir / "base.onnx"
+    export_graph(base_graph(load_run(run_dir).explained()), target)
+    return target
+
+
 def calibrate(weights_dir: Path, data_dir: Path, cache_dir: Path) -> Validation:
     """Measure the exported networks on the validation identities; writes calibration.json."""
     engine = Engine(weights_dir, threads=os.cpu_count() or 1)
     validation = validation_subjects(engine, data_dir, cache_dir)
     cohort = cohort_subjects(engine, data_dir, cache_dir)
-    Calibration(MappingProxyType(fit_tables(engine, validation, cohort))).save(weights_dir)
+    tables = {
+        template: fit_template(template, engine, validation, cohort).table for template in TEMPLATES
+    }
+    Calibration(MappingProxyType(tables)).save(weights_dir)
     identity = _with_two_photos(validation.person)
     scores = {name: identity_scores(validation.vectors[name], identity) for name in MODELS}
     return Validation(
@@ -101,32 +112,21 @@ def calibrate(weights_dir: Path, data_dir: Path, cache_dir: Path) -> Validation:
     )
 
 
-def fit_tables(
-    engine: Engine, validation: Subjects, cohort: Subjects
-) -> dict[str, CalibrationTable]:
-    """A table for every template that a server can be told to compare."""
-    return {template: _table(template, engine, validation, cohort) for template in TEMPLATES}
-
-
-def _table(
-    template: str, engine: Engine, validation: Subjects, cohort: Subjects
-) -> CalibrationTable:
+def fit_template(template: str, engine: Engine, validation: Subjects, cohort: Subjects) -> Fit:
     faces = validation.embedded(template)
-    isolation = fit_isolation(drawn_cohort(cohort.embedded(template)))
-    fitted = fit(
+    return fit(
         faces,
-        isolation,
+        fit_isolation(drawn_cohort(cohort.embedded(template))),
         model_sha256=engine.specs[template.removesuffix(FLIP_SUFFIX)].sha256,
         data=f"validation identities ({', '.join(np.unique(validation.source))}): "
         f"{faces.people} people of {faces.families} families, none in training",
         seed=CALIBRATION_SEED,
     )
-    return fitted.table
 
 
-def drawn_cohort(cohort: Faces) -> Faces:
-    """At most COHORT_PEOPLE of them."""
-    order = np.random.default_rng(CALIBRATION_SEED).permutation(len(cohort.person))[:COHORT_PEOPLE]
+def drawn_cohort(cohort: Faces, most: int = COHORT_PEOPLE) -> Faces:
+    """At most so many of them."""
+    order = np.random.default_rng(CALIBRATION_SEED).permutation(len(cohort.person))[:most]
     return Faces(cohort.vectors[order], cohort.person[order], cohort.family[order])
 
 

@@ -186,7 +186,7 @@ def test_confidence_is_the_share_of_genuine_pairs_among_equally_many() -> None:
 
 def test_the_bootstrap_can_be_repeated() -> None:
     faces, plain = people(seed=14, families=20), no_isolation(DIMENSIONS)
-    comparisons, found = compare(faces, plain), false_matches(faces, plain, 0.5, seed=0)
+    comparisons, found = compare(faces, plain), false_matches(faces, plain, [0.5] * 4, seed=0)
     one, again, other = (
         np.array([each.log10_fmr for each in replicates(comparisons, found, seed, 3)])
         for seed in (5, 5, 6)
@@ -208,10 +208,17 @@ def test_the_dispersion_is_held_where_it_can_be_told() -> None:
 
 def test_searches_are_for_strangers_one_photo_each() -> None:
     faces, plain = people(seed=16, families=12), no_isolation(DIMENSIONS)
-    everybody = false_matches(faces, plain, -2.0, seed=0)
+    everybody = false_matches(faces, plain, [-2.0], seed=0)
     assert (everybody.mean == 22).all()
     assert (everybody.none == 0).all()
-    assert false_matches(faces, plain, 1.1, seed=0).none.min() == 1
+    assert false_matches(faces, plain, [1.1], seed=0).none.min() == 1
+
+
+def test_where_false_matches_are_common_galleries_are_small() -> None:
+    faces, plain = people(seed=16, families=40), no_isolation(DIMENSIONS)
+    found = false_matches(faces, plain, [-2.0] * 4, seed=0)
+    most = np.ceil(found.mean.max(axis=1))
+    assert most.tolist() == [78, 78, 30, 3]  # of 80 people, less the probe's family of two
 
 
 def test_false_matches_clump_where_some_people_resemble_many() -> None:
@@ -225,7 +232,14 @@ def test_false_matches_clump_where_some_people_resemble_many() -> None:
         ).table.dispersion
         for share in (0.15, 0.0)
     )
-    assert crowded < even / 2
+    assert crowded[2] < even[2] / 2
+    assert list(crowded) == sorted(crowded)
+
+
+def test_of_too_few_people_no_isolation_is_learnt() -> None:
+    faces = people(seed=3, families=40, crowded=0.2)
+    assert len(faces.person) < 8 * DIMENSIONS
+    assert fit_isolation(faces) == no_isolation(DIMENSIONS)
 
 
 def test_a_table_says_where_it_comes_from() -> None:
