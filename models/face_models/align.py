@@ -30,7 +30,16 @@ TEMPLATE_112: Final[Landmarks] = np.array(
 
 def align(rgb: Rgb, landmarks: Landmarks, size_px: int = CROP_PX) -> Rgb:
     """Crop (size_px, size_px, 3) with the face upright on the template; black outside the photo."""
-    return warp(rgb, similarity(landmarks, TEMPLATE_112 * (size_px / TEMPLATE_PX)), size_px)
+    return warp(rgb, similarity(landmarks, template(size_px)), size_px)
+
+
+def template(size_px: int) -> Landmarks:
+    """Where the landmarks stand in a crop of that size, OpenCV's way: pixel 0's centre is at 0.
+
+    The networks learnt from 112-px crops enlarged, which takes pixel i to (i + 1/2) scale - 1/2.
+    """
+    scale = size_px / TEMPLATE_PX
+    return TEMPLATE_112 * np.float32(scale) + np.float32((scale - 1) / 2)
 
 
 def warp(rgb: Rgb, matrix: Affine, size_px: int) -> Rgb:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from face_models.align import CROP_PX, TEMPLATE_112, TEMPLATE_PX
+from face_models.align import CROP_PX, template
 from face_models.detect import Detection
 from face_models.quality import assess
 from face_models.training import bootstrap
@@ -100,7 +100,7 @@ def described(
 
 
 def _quality(crop: NDArray[np.uint8]) -> int:
-    on_template = TEMPLATE_112 * (CROP_PX / TEMPLATE_PX)
+    on_template = template(CROP_PX)
     return assess(crop, Detection(box=WHOLE_FACE, score=1.0, landmarks=on_template)).score
 
 
