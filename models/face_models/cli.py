@@ -1,22 +1,20 @@
 """`face-models`: prepare, train, export and evaluate the networks.
 
-Everything but `evaluate` needs the `training` extra; nothing of it is imported before it is asked
-for, so that `--help` works on a serving machine.
+All of it needs the `training` extra; nothing of that is imported before it is asked for, so that
+`--help` works on a serving machine.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from face_models.spec import WEIGHTS_DIR
 
 if TYPE_CHECKING:
-    from face_models.training.harness import Request
-
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
 PROJECT_DIR = Path(__file__).parents[1]
@@ -25,13 +23,17 @@ RUNS_DIR = Path("runs")
 CHECKPOINTS_DIR = PROJECT_DIR / "checkpoints"
 REPORTS_DIR = PROJECT_DIR / "reports"
 
-Command = Callable[[argparse.Namespace], None]
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = build_parser().parse_args(arguments)
-    command: Command = options.command
-    command(options)
+    try:
+        commands = import_module("face_models.training.commands")
+        getattr(commands, options.command)(options)
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"face-models: {error.name} is not installed; training and measuring need "
+            "`pip install 'reunite-face-models[training]'`."
+        ) from error
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(commands: Commands, name: str, summary: str, command: Command) -> argparse.ArgumentParser:
+def _add(commands: Commands, name: str, summary: str, command: str) -> argparse.ArgumentParser:
+    """`command` is the name of a function in training/commands.py."""
     parser = commands.add_parser(name, help=summary, description=summary)
     parser.set_defaults(command=command)
     return parser
@@ -63,7 +66,7 @@ def _add_folders(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_prepare(commands: Commands) -> None:
-    parser = _add(commands, "prepare", "decode the training faces once", _prepare)
+    parser = _add(commands, "prepare", "decode the training faces once", "prepare")
     parser.add_argument(
         "--heatmaps",
         metavar="RUN",
@@ -73,14 +76,19 @@ def _add_prepare(commands: Commands) -> None:
 
 
 def _add_import(commands: Commands) -> None:
-    parser = _add(commands, "import", "your own photos, a folder a person -> training set", _import)
+    parser = _add(
+        commands,
+        "import",
+        "your own photos, a folder a person -> training set",
+        "import_own_photos",
+    )
     parser.add_argument("photos", type=Path, help="folder of folders, one a person")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     parser.add_argument("--data", type=Path, required=True, help="folder of the new training set")
 
 
 def _add_train(commands: Commands) -> None:
-    parser = _add(commands, "train", "train a network, or go on where it stopped", _train)
+    parser = _add(commands, "train", "train a network, or go on where it stopped", "train")
     parser.add_argument("config", type=Path, help="a file of models/configs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, help="instead of the config's; the run is NAME-SEED")
@@ -91,7 +99,7 @@ def _add_train(commands: Commands) -> None:
 
 
 def _add_history(commands: Commands) -> None:
-    parser = _add(commands, "history", "how training runs went: curves, figures, seeds", _history)
+    parser = _add(commands, "history", "how training runs went: curves, figures, seeds", "history")
     parser.add_argument("names", nargs="+", metavar="RUN", help="folders of --runs")
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "training.json")
     parser.add_argument("--markdown", type=Path)
@@ -100,7 +108,7 @@ def _add_history(commands: Commands) -> None:
 
 
 def _add_export(commands: Commands) -> None:
-    parser = _add(commands, "export", "runs -> ONNX graphs, model.json, calibration", _export)
+    parser = _add(commands, "export", "runs -> ONNX graphs, model.json, calibration", "export")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS_DIR)
     parser.add_argument(
@@ -115,7 +123,7 @@ def _add_export(commands: Commands) -> None:
 
 def _add_calibrate(commands: Commands) -> None:
     parser = _add(
-        commands, "calibrate", "what a similarity is worth: fit it and prove it", _calibrate
+        commands, "calibrate", "what a similarity is worth: fit it and prove it", "calibrate"
     )
     parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     parser.add_argument("--threads", type=int, default=2)
@@ -130,7 +138,7 @@ def _add_calibrate(commands: Commands) -> None:
 
 def _add_evaluate(commands: Commands) -> None:
     parser = _add(
-        commands, "evaluate", "the whole pipeline on pairs (1:1) or a gallery (1:N)", _evaluate
+        commands, "evaluate", "the whole pipeline on pairs (1:1) or a gallery (1:N)", "evaluate"
     )
     parser.add_argument("--pairs", type=Path, help="CSV: [fold,] a, b, same; or LFW's pairs.txt")
     parser.add_argument("--images", type=Path, help="folder the pairs' paths are in")
@@ -166,7 +174,7 @@ def _add_evaluate(commands: Commands) -> None:
 
 
 def _add_quality(commands: Commands) -> None:
-    parser = _add(commands, "quality", "what the quality foretells; --fit makes it anew", _quality)
+    parser = _add(commands, "quality", "what the quality foretells; --fit makes it anew", "quality")
     parser.add_argument("--fit", action="store_true", help="write quality.json, occlusion.npz")
     parser.add_argument("--limit", type=int, default=4000, help="validation faces to look at")
     parser.add_argument("--model", choices=("base", "heatmap"), default="heatmap")
@@ -175,7 +183,7 @@ def _add_quality(commands: Commands) -> None:
 
 
 def _add_robustness(commands: Commands) -> None:
-    parser = _add(commands, "robustness", "pairs with one photo spoilt, by severity", _robustness)
+    parser = _add(commands, "robustness", "pairs with one photo spoilt, by severity", "robustness")
     parser.add_argument("--landmarks", type=Path, help="CSV: align by these, not by our detector")
     parser.add_argument(
         "--whole-pipeline", action="store_true", help="spoil the photo before detection"
@@ -207,14 +215,14 @@ def _add_pairs_and_reports(parser: argparse.ArgumentParser, name: str) -> None:
 def _add_detector(commands: Commands) -> None:
     parser = commands.add_parser("detector", help="train, export or evaluate the face detector")
     steps = parser.add_subparsers(required=True, metavar="STEP")
-    train = _add(steps, "train", "train the detector, or go on", _train_detector)
+    train = _add(steps, "train", "train the detector, or go on", "train_detector")
     train.add_argument("config", type=Path)
     train.add_argument("--threads", type=int, default=2)
     _add_folders(train)
-    export = _add(steps, "export", "checkpoint -> detector.onnx, landmarks.onnx", _export_detector)
+    export = _add(steps, "export", "checkpoint -> detector.onnx, landmarks.onnx", "export_detector")
     export.add_argument("checkpoint", type=Path)
     export.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
-    evaluate = _add(steps, "evaluate", "recall and landmark error", _evaluate_detector)
+    evaluate = _add(steps, "evaluate", "recall and landmark error", "evaluate_detector")
     evaluate.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     evaluate.add_argument("--data", type=Path, default=DATA_DIR)
     evaluate.add_argument("--split", choices=("train", "val", "lfw"), default="val")
@@ -224,7 +232,7 @@ def _add_detector(commands: Commands) -> None:
 
 
 def _add_compress(commands: Commands) -> None:
-    parser = _add(commands, "compress", "int8 and float16 weights; pruning", _compress)
+    parser = _add(commands, "compress", "int8 and float16 weights; pruning", "compress")
     parser.add_argument("--part", choices=("edge", "pruning", "both"), default="both")
     parser.add_argument(
         "--out", type=Path, default=RUNS_DIR / "compressed", help="gets a weights folder per form"
@@ -238,236 +246,3 @@ def _add_compress(commands: Commands) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of fine-tuning")
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "compression.json")
     _add_folders(parser)
-
-
-def _prepare(options: argparse.Namespace) -> None:
-    from face_models.training import data, heatmaps
-    from face_models.training.train import load_run
-
-    cache_dir = options.runs / "cache"
-    print(data.prepare(options.data, cache_dir))
-    if options.heatmaps:
-        base = load_run(options.runs / options.heatmaps).explained()
-        for split in ("train", "val"):
-            faces = data.load(options.data, cache_dir, split)
-            print(split, heatmaps.precompute(base, faces, cache_dir).shape)
-
-
-def _import(options: argparse.Namespace) -> None:
-    from face_models.pipeline import Pipeline
-    from face_models.training.own_photos import NoPeople, import_photos
-
-    try:
-        found = import_photos(options.photos, options.data, Pipeline.load(options.weights))
-    except (NoPeople, OSError) as error:
-        raise SystemExit(f"face-models import: {error}") from error
-    for photo, reason in found.refused.items():
-        print(f"refused: {photo} ({reason})")
-    print(f"{found.faces} faces of {found.people} people; {len(found.refused)} photos refused")
-
-
-def _train(options: argparse.Namespace) -> None:
-    from face_models.training.config import read_config
-    from face_models.training.train import train
-
-    name = read_config(options.config).name
-    seed: int | None = options.seed
-    run_dir = options.runs / (name if seed is None else f"{name}-{seed}")
-    compiled: bool = options.compile
-    trained = train(
-        options.config, options.data, run_dir, options.threads, seed=seed, compiled=compiled
-    )
-    print(trained)
-
-
-def _history(options: argparse.Namespace) -> None:
-    from face_models.training import history, report
-    from face_models.training.provenance import provenance
-
-    runs = [history.read_run(options.runs / name) for name in options.names]
-    print(history.table(runs))
-    source = asdict(provenance("logs of the named runs; figures on the validation identities"))
-    report.write_document({**history.document(runs), "provenance": source}, options.json)
-    if options.markdown:
-        options.markdown.write_text(history.table(runs))
-    if options.plot:
-        history.draw(runs, options.plot)
-
-
-def _export(options: argparse.Namespace) -> None:
-    from face_models.training import publish, report
-    from face_models.training.provenance import provenance
-
-    if options.base_of:
-        print(publish.export_base(options.runs / options.base_of, options.weights))
-        return
-    if options.from_checkpoints:
-        trained = publish.load_checkpoints(options.checkpoints)
-    else:
-        trained = publish.keep_checkpoints(options.runs, options.checkpoints)
-    differences = publish.export_networks(trained, options.weights)
-    validation = publish.calibrate(options.weights, options.data, options.runs / "cache")
-    source = provenance("validation identities of the training set")
-    report.write_document(report.validation_document(validation, differences, source), options.json)
-    for name, figures in validation.models.items():
-        print(f"{name:8} validation AUC {figures.auc:.4f}  EER {figures.eer:.4f}")
-
-
-def _calibrate(options: argparse.Namespace) -> None:
-    from face_models.training import calibration_plot, calibration_report, report
-    from face_models.training.provenance import provenance
-
-    folders = calibration_report.Folders(
-        options.weights, options.data, options.runs / "cache", options.people
-    )
-    found, fits = calibration_report.calibrate(folders, options.threads)
-    searched = f" and {options.people.parent.name}" if options.people else ""
-    source = provenance(f"Validation families of the training set{searched}", seed=0)
-    document = {**found, "provenance": asdict(source)}
-    report.write_document(document, options.report)
-    told = calibration_report.markdown(document)
-    options.report.with_suffix(".md").write_text(told, encoding="utf-8")
-    calibration_plot.draw(fits, document, "heatmap", options.report.with_suffix(".png"))
-    print(told)
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from face_models.training import harness, report, tables
-    from face_models.training.protocol import UnusableInput
-    from face_models.training.provenance import provenance
-
-    try:
-        evaluation = harness.evaluate(_evaluation_request(options))
-    except UnusableInput as error:
-        raise SystemExit(f"face-models evaluate: {error}") from error
-    source = provenance(evaluation.data, options.seed)
-    document = report.evaluation_document(evaluation, source)
-    told = tables.markdown(document)
-    print(told)
-    if options.json:
-        report.write_document(document, options.json)
-    if options.markdown:
-        options.markdown.parent.mkdir(parents=True, exist_ok=True)
-        options.markdown.write_text(told, encoding="utf-8")
-    if options.plot:
-        report.draw(evaluation, options.plot, options.plot_format)
-
-
-def _evaluation_request(options: argparse.Namespace) -> Request:
-    from face_models.training.bootstrap import Resampling
-    from face_models.training.harness import Request
-    from face_models.training.templates import NETWORKS, ways
-
-    networks = NETWORKS if options.model == "both" else (options.model,)
-    return Request(
-        ways=ways(
-            networks if options.descriptor != "heatmap" else (),
-            flip=options.flip,
-            maps=options.descriptor != "embedding",
-        ),
-        pairs=options.pairs,
-        images=options.images,
-        gallery=options.gallery,
-        validation=options.validation,
-        data=options.data,
-        decoded=options.runs / "cache",
-        weights=options.weights,
-        landmarks=options.landmarks,
-        cache=options.cache,
-        threads=options.threads,
-        resampling=Resampling(options.replicates, options.seed),
-    )
-
-
-def _quality(options: argparse.Namespace) -> None:
-    from face_models.training import quality_report
-
-    told = ("weights", "model", "fit", "limit", "seed", "pairs", "images", "threads", "data")
-    request = quality_report.Request(
-        decoded=options.runs / "cache", **{name: getattr(options, name) for name in told}
-    )
-    quality_report.write(
-        quality_report.report(request), options.json, options.markdown, options.plot
-    )
-
-
-def _robustness(options: argparse.Namespace) -> None:
-    from face_models.training import robustness_report
-    from face_models.training.protocol import UnusableInput
-
-    told = ("weights", "model", "limit", "seed", "pairs", "images", "landmarks", "threads", "data")
-    try:
-        request = robustness_report.Request(
-            decoded=options.runs / "cache",
-            whole_pipeline=options.whole_pipeline,
-            compare=dict(robustness_report.named_folder(one) for one in options.compare),
-            **{name: getattr(options, name) for name in told},
-        )
-        document = robustness_report.report(request)
-    except UnusableInput as error:
-        raise SystemExit(f"face-models robustness: {error}") from error
-    robustness_report.write(document, options.json, options.markdown, options.plot)
-
-
-def _train_detector(options: argparse.Namespace) -> None:
-    from face_models.training.detector.train import train
-
-    print(train(options.config, options.data, options.runs / "detector", options.threads))
-
-
-def _export_detector(options: argparse.Namespace) -> None:
-    from face_models.spec import write_specs
-    from face_models.training.detector.export import export
-    from face_models.training.provenance import provenance
-
-    print(export(options.checkpoint, options.weights / "detector.onnx"))
-    source = asdict(provenance("detect/photos.parquet and train/: their `train` splits"))
-    write_specs(options.weights, {"detector": source, "landmarks": source})
-
-
-def _evaluate_detector(options: argparse.Namespace) -> None:
-    from face_models.training import report
-    from face_models.training.detector import tables
-    from face_models.training.detector.evaluate import evaluate
-    from face_models.training.provenance import provenance
-
-    figures = evaluate(options.weights / "detector.onnx", options.data, options.split)
-    document = {**asdict(figures), "provenance": asdict(provenance(f"{options.split} photos"))}
-    print("\n".join(tables.lines_of(figures)))
-    if options.json:
-        report.write_document(document, options.json)
-    if options.markdown:
-        tables.write_markdown(figures, options.markdown)
-    if options.plot:
-        tables.draw_recall(figures, options.plot)
-
-
-def _compress(options: argparse.Namespace) -> None:
-    import torch
-
-    from face_models.training import report as documents
-    from face_models.training.compression import report, study
-    from face_models.training.compression.trial import TrialSettings
-
-    torch.set_num_threads(options.threads)
-    folders = study.Folders(
-        out=options.out,
-        weights=options.weights,
-        checkpoints=options.checkpoints,
-        data=options.data,
-        decoded=options.runs / "cache",
-    )
-    parts = {}
-    if options.part != "pruning":
-        photos = study.Photos(options.pairs, options.images) if options.pairs else None
-        parts["edge"] = study.export_and_judge(folders, photos)
-    if options.part != "edge":
-        seeds = tuple(range(1, options.seeds + 1))
-        settings = TrialSettings(seeds=seeds, steps=options.steps)
-        parts["pruning"] = study.prune_and_compare(folders, settings)
-    document = report.merge(parts, options.json)
-    documents.write_document(document, options.json)
-    told = report.markdown(document)
-    options.json.with_suffix(".md").write_text(told, encoding="utf-8")
-    report.draw(document, options.json.with_suffix(".png"))
-    print(told)
