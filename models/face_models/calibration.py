@@ -53,6 +53,7 @@ MOST_LOG_ISOLATION: Final = math.log(2)
 MEDIAN_PERSON: Final = 1.0
 DISPERSION_LOG10_FMR: Final = (-4.0, -3.0, -2.0, -1.0)
 """Where dispersions are measured; rarer false matches clump more, at least as the rarest here."""
+SUREST: Final = 1 - 1e-6  # curves are rounded; nobody is certain
 MOST_FMR: Final = 1 - 1e-12  # beside 1 no logarithm is left
 
 Scores = NDArray[np.floating[Any]]
@@ -215,7 +216,7 @@ class Calibration:
         faces is a weak hint among a million.
         """
         table, at = self._table(model), on_probes_scale(similarity, isolation)
-        at_even_odds = float(np.interp(at, table.similarity, table.confidence))
+        at_even_odds = min(float(np.interp(at, table.similarity, table.confidence)), SUREST)
         odds = at_even_odds / (1 - at_even_odds) / max(comparisons, 1)
         return odds / (1 + odds)
 

@@ -140,6 +140,14 @@ def test_what_convinces_one_to_one_is_a_weaker_hint_among_many(calibration):
     assert odds[0] / odds[1] == pytest.approx(1000)
 
 
+def test_a_curve_that_was_rounded_to_one_is_no_certainty():
+    """A division by zero once: curves are kept to a few digits."""
+    sure = Calibration({"base": measured(confidence=(0.5,) * 300 + (1.0,))})
+    assert 0.99 < sure.confidence("base", 1.0) < 1
+    assert sure.confidence("base", 1.0, comparisons=1_000_000) < sure.confidence("base", 1.0)
+
+
+
 @pytest.mark.parametrize("comparisons", [0, 1, 4021, 1_000_000])
 def test_expected_false_matches_grow_with_the_comparisons(calibration, comparisons):
     expected = calibration.expected_false_matches("base", 0.35, comparisons)
