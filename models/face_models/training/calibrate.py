@@ -58,6 +58,7 @@ REPLICATES: Final = 400
 REPLICATES_AT_ONCE: Final = 40
 INTERVAL: Final = (2.5, 97.5)
 DIGITS: Final = 5
+CONFIDENCE_DIGITS: Final = 9  # odds of a million to one are told from certainty
 MEAN_FALSE_MATCHES: Final = 0.3  # a search
 GALLERIES: Final = 20
 DISPERSIONS: Final = (0.1, 1000.0)
@@ -293,7 +294,7 @@ def fit(faces: Faces, isolation: Isolation, *, model_sha256: str, data: str, see
         log10_fmr_low=_rounded(low),
         log10_fmr_high=_rounded(high),
         fnmr=_rounded(_below(comparisons.genuine)),
-        confidence=_rounded(_confidence(comparisons, log10_fmr)),
+        confidence=_rounded(_confidence(comparisons, log10_fmr), CONFIDENCE_DIGITS),
     )
     return Fit(table, comparisons, drawn)
 
@@ -445,5 +446,5 @@ def _pooled(genuine: Mass, impostor: Mass) -> NDArray[np.float64]:
     return np.array(rows)
 
 
-def _rounded(curve: Scores) -> Curve:
-    return tuple(np.round(curve, DIGITS).tolist())
+def _rounded(curve: Scores, digits: int = DIGITS) -> Curve:
+    return tuple(np.round(curve, digits).tolist())

@@ -125,14 +125,18 @@ def _over_seeds(runs: Sequence[Run]) -> dict[str, Any]:
         form: {
             "seeds": len(runs),
             **{
-                figure: {"mean": float(np.mean(values)), "std": float(np.std(values, ddof=1))}
+                figure: _mean_and_spread([run.ended_with(form)[figure] for run in runs])
                 for figure in FIGURES
-                for values in [[run.ended_with(form)[figure] for run in runs]]
-                if len(values) > 1
             },
         }
         for form in runs[0].forms()
     }
+
+
+def _mean_and_spread(values: Sequence[float]) -> dict[str, float]:
+    """One value has no spread."""
+    spread = {"std": float(np.std(values, ddof=1))} if len(values) > 1 else {}
+    return {"mean": float(np.mean(values)), **spread}
 
 
 def _smooth(values: Sequence[float], span: int = 15) -> list[float]:

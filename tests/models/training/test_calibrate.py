@@ -184,6 +184,12 @@ def test_confidence_is_the_share_of_genuine_pairs_among_equally_many() -> None:
     assert 0.99 < table.confidence[-1] < 1
 
 
+def test_even_where_nobody_errs_confidence_is_not_rounded_to_certainty() -> None:
+    confidence = table_of(people(seed=13, families=300, spread=0.05)).confidence
+    assert confidence[-1] > 0.99999
+    assert all(0 < share < 1 for share in confidence)
+
+
 def test_the_bootstrap_can_be_repeated() -> None:
     faces, plain = people(seed=14, families=20), no_isolation(DIMENSIONS)
     comparisons, found = compare(faces, plain), false_matches(faces, plain, [0.5] * 4, seed=0)
