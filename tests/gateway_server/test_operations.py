@@ -144,6 +144,6 @@ async def test_the_documented_schemas_have_the_members_of_the_answers(running, p
 async def test_a_gateway_that_cannot_work_does_not_start(environment, inference, broken):
     environment[broken] = "nonsense://"
 
-    with pytest.raises(Exception, match="CACHE_URL|DATABASE_URL"):
+    with pytest.raises(Exception, match=r"CACHE_URL|DATABASE_URL"):
         async with run_gateway(environment, httpx.ASGITransport(inference.app)):
             pass

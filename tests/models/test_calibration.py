@@ -147,7 +147,6 @@ def test_a_curve_that_was_rounded_to_one_is_no_certainty():
     assert sure.confidence("base", 1.0, comparisons=1_000_000) < sure.confidence("base", 1.0)
 
 
-
 @pytest.mark.parametrize("comparisons", [0, 1, 4021, 1_000_000])
 def test_expected_false_matches_grow_with_the_comparisons(calibration, comparisons):
     expected = calibration.expected_false_matches("base", 0.35, comparisons)
