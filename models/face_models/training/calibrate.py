@@ -418,14 +418,14 @@ def _below(genuine: Mass) -> Scores:
 def _confidence(comparisons: Comparisons, log10_fmr: Scores) -> Scores:
     """Isotonic regression of genuine against impostor comparisons, both classes weighing the same.
 
-    Impostors come from the fitted FMR. One person is added to the genuine side of every pooled
-    step, a hundredth of a pair of people to the other (Laplace's rule of succession, and the
-    FMR's floor), so that it never says 0 or 1.
+    Impostors come from the fitted FMR. One comparison of two photos is added to the genuine side of
+    every pooled step, a hundredth of a pair of people to the other (Laplace's rule of succession,
+    and the FMR's floor), so that it never says 0 or 1.
     """
     people = comparisons.genuine.sum()
     impostor = -np.diff(np.append(10**log10_fmr, 0)) * comparisons.pairs_of_people
     steps = _pooled(comparisons.genuine, impostor)
-    same = (steps[:, 0] + 1) / people
+    same = (steps[:, 0] + people / comparisons.genuine_pairs) / people
     different = (steps[:, 1] + 10.0**-FLOOR_DECADES) / comparisons.pairs_of_people
     share = np.maximum.accumulate(same / (same + different))
     return np.repeat(share, steps[:, 2].astype(np.int64))

@@ -184,6 +184,12 @@ def test_confidence_is_the_share_of_genuine_pairs_among_equally_many() -> None:
     assert 0.99 < table.confidence[-1] < 1
 
 
+def test_those_who_do_not_resemble_each_other_are_hardly_the_same() -> None:
+    table = table_of(people(seed=13, families=200))
+    calibration = Calibration({"base": table})
+    assert 0 < calibration.confidence("base", -0.5) <= calibration.confidence("base", 0) < 0.01
+
+
 def test_even_where_nobody_errs_confidence_is_not_rounded_to_certainty() -> None:
     confidence = table_of(people(seed=13, families=300, spread=0.05)).confidence
     assert confidence[-1] > 0.99999
