@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         commands = import_module("face_models.training.commands")
         getattr(commands, options.command)(options)
+    except FileNotFoundError as error:
+        raise SystemExit(f"face-models: {error}") from error
     except ModuleNotFoundError as error:
         raise SystemExit(
             f"face-models: {error.name} is not installed; training and measuring need "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +30,27 @@ def test_every_command_of_the_menu_is_a_function() -> None:
     assert [name for name in names if not callable(getattr(commands, name, None))] == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["prepare", "--data", "nowhere", "--runs", "runs"],
+        ["train", "nowhere.toml"],
+        ["history", "nowhere", "--runs", "runs"],
+        ["export", "--runs", "runs", "--checkpoints", "kept", "--weights", "weights"],
+        ["detector", "evaluate", "--data", "nowhere"],
+    ],
+)
+def test_what_is_not_there_is_named_in_one_line(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^face-models: .*(nowhere|runs)"):
+        main(command)
+
+
 def test_a_missing_training_extra_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "face_models.training.history", None)
+    monkeypatch.setitem(sys.modules, "face_models.training.commands", None)
     with pytest.raises(SystemExit, match=r"pip install 'reunite-face-models\[training\]'"):
         main(["history", "base"])
