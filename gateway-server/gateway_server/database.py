@@ -1,5 +1,7 @@
 """The one door to the gateway's rows: the same on SQLite (WAL) and PostgreSQL."""
 
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import event
 from sqlalchemy import text as sql
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -16,6 +18,7 @@ from gateway_server.problems import DatabaseUnavailable
 from gateway_server.tables import Row
 
 SQLITE_LOCK_WAIT_S = 10
+WAL_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 POSTGRES_CONNECT_TIMEOUT_S = 5
 POSTGRES_COMMAND_TIMEOUT_S = 30
 POSTGRES_CONNECTIONS = 10
@@ -106,9 +109,22 @@ def _make_engine(url: URL) -> AsyncEngine:
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
     connection.isolation_level = None  # the driver begins nothing by itself; _begin_sqlite does
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    _enter_wal(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _enter_wal(cursor: DBAPICursor) -> None:
+    """SQLite does not wait here: while another connection turns a new file to WAL, it is locked."""
+    for wait_s in WAL_WAITS_S:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            time.sleep(wait_s)
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -50,7 +50,7 @@ def nobody() -> bytes:
 
 
 def blurred_beyond_use() -> bytes:
-    return jpeg(demo_photo("ada", 1).resize((24, 24)).resize((600, 600)))
+    return jpeg(demo_photo("ada", 1).resize((6, 6)).resize((600, 600)))
 
 
 def cut_short() -> bytes:

@@ -126,7 +126,7 @@ def test_rank_correlation_leaves_out_what_is_not_known() -> None:
 
 
 def test_a_summary_tells_whom_the_default_refuses() -> None:
-    told = summary(np.array([5.0, 20, 50, 90]))
+    told = summary(np.array([1.0, 20, 50, 90]))
     assert told["faces"] == 4
     assert told["refused"] == 0.25
 
