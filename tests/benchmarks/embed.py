@@ -20,6 +20,7 @@ from timing import Comparison, take_turns
 from face_models.pipeline import Pipeline
 from face_models.training.checkpoint import load_trained
 from face_models.training.gradcam import IdentityLogits
+from face_models.training.losses import together
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT / "models" / "checkpoints"
@@ -42,10 +43,10 @@ class PaperWay:
     def embed(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
         rgb = torch.from_numpy(crop).permute(2, 0, 1)[None].float()
         with torch.no_grad():
-            self.base(rgb)
+            base = torch.nn.functional.normalize(self.base(rgb))
         heat = torch.from_numpy(self.cam(rgb, targets=None))[:, None]
         with torch.no_grad():
-            embedding = torch.nn.functional.normalize(self.heatmap_network(rgb, heat))
+            embedding = together(self.heatmap_network(rgb, heat), base)
         return np.asarray(embedding.numpy()[0])
 
 
