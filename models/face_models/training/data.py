@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,17 @@ class FaceSet:
     def teacher_both_ways(self) -> NDArray[np.float32]:
         """(n, 128): what the teacher says of the photo and its mirror image together."""
         return _unit(self.teacher + self.teacher_flipped)
+
+    def subset(self, chosen: NDArray[np.int64]) -> FaceSet:
+        """The named faces; identities keep their numbers."""
+        return replace(
+            self,
+            rows=self.rows[chosen],
+            identity=self.identity[chosen],
+            teacher=self.teacher[chosen],
+            teacher_flipped=self.teacher_flipped[chosen],
+            source=self.source[chosen],
+        )
 
     def images(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """(m, 112, 112, 3) RGB of the named faces, a copy."""

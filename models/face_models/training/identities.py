@@ -7,7 +7,7 @@ but for the groups (see demographics.py), which only training photos are labelle
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -109,18 +109,7 @@ def labelled_faces(faces: FaceSet, seed: int) -> FaceSet:
     rows = np.flatnonzero(faces.source == LABELLED_SOURCE)
     if len(rows) > GROUP_FACES:
         rows = np.sort(np.random.default_rng(seed).choice(rows, GROUP_FACES, replace=False))
-    return subset(faces, rows)
-
-
-def subset(faces: FaceSet, chosen: NDArray[np.int64]) -> FaceSet:
-    return replace(
-        faces,
-        rows=faces.rows[chosen],
-        identity=faces.identity[chosen],
-        teacher=faces.teacher[chosen],
-        teacher_flipped=faces.teacher_flipped[chosen],
-        source=faces.source[chosen],
-    )
+    return faces.subset(rows)
 
 
 def evaluate_identities(

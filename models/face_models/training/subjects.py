@@ -7,7 +7,7 @@ cohort       one photo each of the `train` split's people: the isolation rule, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +50,7 @@ class Subjects:
 
 def validation_subjects(engine: Engine, data_dir: Path, cache_dir: Path) -> Subjects:
     faces = data.load(data_dir, cache_dir, "val", min_photos=1)
-    known = _taken(faces, np.flatnonzero(faces.identity != data.NO_IDENTITY))
+    known = faces.subset(np.flatnonzero(faces.identity != data.NO_IDENTITY))
     return _subjects(engine, known, data_dir, cache_dir)
 
 
@@ -59,7 +59,7 @@ def cohort_subjects(engine: Engine, data_dir: Path, cache_dir: Path) -> Subjects
     faces = data.load(data_dir, cache_dir, "train", min_photos=1)
     people, first = np.unique(faces.identity, return_index=True)
     first = first[people != data.NO_IDENTITY]
-    return _subjects(engine, _taken(faces, first), data_dir, cache_dir)
+    return _subjects(engine, faces.subset(first), data_dir, cache_dir)
 
 
 def _subjects(engine: Engine, faces: data.FaceSet, data_dir: Path, cache_dir: Path) -> Subjects:
@@ -71,17 +71,6 @@ def _subjects(engine: Engine, faces: data.FaceSet, data_dir: Path, cache_dir: Pa
         family=np.unique(families, return_inverse=True)[1],
         source=faces.source,
         faces=faces,
-    )
-
-
-def _taken(faces: data.FaceSet, chosen: NDArray[np.int64]) -> data.FaceSet:
-    return replace(
-        faces,
-        rows=faces.rows[chosen],
-        identity=faces.identity[chosen],
-        teacher=faces.teacher[chosen],
-        teacher_flipped=faces.teacher_flipped[chosen],
-        source=faces.source[chosen],
     )
 
 

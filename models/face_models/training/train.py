@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from face_models.training import data
+from face_models.training.averaging import follow
 from face_models.training.checkpoint import CHECKPOINTS_DIR, Trained, load_trained, rebuild
 from face_models.training.config import RunConfig, read_config
 from face_models.training.gradcam import ExplainedBase, Sight, look
@@ -230,19 +231,7 @@ def _update(learner: Learner, loss: Tensor, learning_rate: float) -> None:
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
     torch.nn.utils.clip_grad_norm_(learner.network.parameters(), GRADIENT_NORM)
     learner.optimiser.step()
-    _follow(learner)
-
-
-@torch.no_grad()
-def _follow(learner: Learner) -> None:
-    """Moves the average towards the network; early on it follows fast."""
-    decay = min(learner.config.ema_decay, (1 + learner.step) / (10 + learner.step))
-    now = learner.network.state_dict()
-    for name, averaged in learner.average.state_dict().items():
-        if averaged.dtype.is_floating_point:
-            averaged.lerp_(now[name], 1 - decay)
-        else:
-            averaged.copy_(now[name])
+    follow(learner.average, learner.network, learner.step, learner.config.ema_decay)
 
 
 def _measured(learner: Learner, validation: data.FaceSet, moment: Moment) -> dict[str, Measured]:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from face_models.training.averaging import follow
 from face_models.training.detector.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -138,22 +139,10 @@ def take_step(learner: Learner, lesson: Lesson) -> Losses:
     losses.total.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(learner.network.parameters(), GRADIENT_NORM)
     learner.optimiser.step()
-    follow(learner)
+    follow(learner.average, learner.network, learner.step, learner.settings.ema_decay)
     learner.step += 1
     learner.seconds += time.monotonic() - started
     return losses
-
-
-@torch.no_grad()
-def follow(learner: Learner) -> None:
-    """Moves the average towards the network; early on it follows fast."""
-    decay = min(learner.settings.ema_decay, (1 + learner.step) / (10 + learner.step))
-    now = learner.network.state_dict()
-    for name, averaged in learner.average.state_dict().items():
-        if averaged.dtype.is_floating_point:
-            averaged.lerp_(now[name], 1 - decay)
-        else:
-            averaged.copy_(now[name])
 
 
 def progress_line(learner: Learner, losses: Losses) -> str:
