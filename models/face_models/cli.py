@@ -92,7 +92,8 @@ def _add_import(commands: Commands) -> None:
 def _add_train(commands: Commands) -> None:
     parser = _add(commands, "train", "train a network, or go on where it stopped", "train")
     parser.add_argument("config", type=Path, help="a file of models/configs")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of each process")
+    parser.add_argument("--processes", type=int, default=1, help="that share every batch")
     parser.add_argument("--seed", type=int, help="instead of the config's; the run is NAME-SEED")
     parser.add_argument(
         "--compile", action="store_true", help="faster at 112 px; needs a C++ compiler"

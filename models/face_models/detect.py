@@ -29,6 +29,7 @@ LANDMARKS_NEED_PX: Final = 40.0  # height in a view below which a closer look be
 STEEP_COSINE: Final = 0.7  # of the angle from the photo's upright: about 45 degrees
 
 SCORE_THRESHOLD: Final = 0.45
+LAST_RESORT_SCORE: Final = 0.38  # of the surest face, where a photo shows no other
 THOROUGH_SIDE_PX: Final = 640  # a photo with the pixels is searched so fine whatever was found
 
 SAME_FACE_IOU: Final = 0.4
@@ -110,27 +111,34 @@ class Detector:
 
         Looks closer until the small faces beside a large one are seen too, and until a face is
         large enough in view to place its landmarks; turns the photo if nobody in it is upright.
+        Where it finds nobody, it answers the likeliest face there is: to miss one is worse.
         """
+        found = self._search(rgb, self._score_threshold)
+        return found or self._search(rgb, min(self._score_threshold, LAST_RESORT_SCORE))[:1]
+
+    def _search(self, rgb: Rgb, score_threshold: float) -> list[Detection]:
         found: list[Detection] = []
         for view in self._views(rgb):
-            seen = self.look(view)
+            seen = self.look(view, score_threshold)
             if view.margin_px:  # looks for faces that fill the frame; the others were seen closer
                 seen = large_in(view, seen)
             found = merged(seen, found)
             if large_in(view, found) and view.scale >= thorough_scale(rgb):
                 break
         if not any(is_upright(face) for face in found):
-            found = surest([*found, *self._search_turned(rgb)])
+            found = surest([*found, *self._search_turned(rgb, score_threshold)])
         return found[:MOST_FACES]
 
-    def look(self, view: View) -> list[Detection]:
+    def look(self, view: View, score_threshold: float | None = None) -> list[Detection]:
         """One run of the network."""
+        threshold = self._score_threshold if score_threshold is None else score_threshold
         answers = self._session.run(None, {"rgb": network_input(view.canvas)})
-        return faces_in(view, [level[0] for level in answers], self._score_threshold)
+        return faces_in(view, [level[0] for level in answers], threshold)
 
-    def _search_turned(self, rgb: Rgb) -> Iterator[Detection]:
+    def _search_turned(self, rgb: Rgb, score_threshold: float) -> Iterator[Detection]:
         for turns in QUARTER_TURNS:
-            for face in self.look(view_of(np.rot90(rgb, turns), self._input_side_px)):
+            view = view_of(np.rot90(rgb, turns), self._input_side_px)
+            for face in self.look(view, score_threshold):
                 yield turned_back(face, turns, rgb.shape)
 
     def _views(self, rgb: Rgb) -> Iterator[View]:

@@ -15,7 +15,7 @@ import numpy as np
 from face_models.align import CROP_PX, Landmarks, align
 from face_models.calibration import UNCALIBRATED, Calibration
 from face_models.descriptor import heatmap_descriptor
-from face_models.detect import Detection, Detector
+from face_models.detect import SCORE_THRESHOLD, Detection, Detector
 from face_models.engine import Crops, Embeddings, Engine
 from face_models.errors import FaceTooSmall, NoFace, NoSuchFace, QualityTooLow
 from face_models.photo import Photo, PhotoLimits, Rgb, read_photo
@@ -23,6 +23,7 @@ from face_models.quality import assess
 from face_models.spec import MODEL_NAMES, WEIGHTS_DIR, ModelSpec, load_specs
 from face_models.template import EMBEDDING, HEATMAP, Template, template_of
 
+DOUBTFUL_MIN_QUALITY: Final = 10  # of a face below the detector's threshold
 SEVERAL_FACES: Final = "several_faces"
 RIVAL_RATIO: Final = 0.5
 """From this share of the chosen face's area x score on, another face is about as good, wherever it
@@ -50,7 +51,8 @@ class PipelineSettings:
 
     `min_face_px`: shorter side of the face's box, in pixels as decoded.
     `min_quality`: 0..100, see quality.py. By default a poor face is compared all the same, warned
-    of and with little confidence: whoever is refused is surely missed.
+    of and with little confidence: whoever is refused is surely missed. A face of which the detector
+    is not sure has to reach DOUBTFUL_MIN_QUALITY at least.
     `descriptor`: "embedding" or "heatmap", see template.py; `flip`: see engine.py.
     """
 
@@ -195,11 +197,14 @@ class Pipeline:
                 f"Face {face.index} is {side_px:.0f} px wide or high; "
                 f"at least {self.settings.min_face_px:g} are needed."
             )
-        if face.quality < self.settings.min_quality:
+        needed = self.settings.min_quality
+        if face.score < SCORE_THRESHOLD:  # the detector's last resort
+            needed = max(needed, DOUBTFUL_MIN_QUALITY)
+        if face.quality < needed:
             reasons = ", ".join(face.warnings) or "no single reason"
             raise QualityTooLow(
                 f"Face {face.index} has quality {face.quality}; "
-                f"at least {self.settings.min_quality} is needed ({reasons})."
+                f"at least {needed} is needed ({reasons})."
             )
         return face
 

@@ -20,7 +20,7 @@ The quality is the chance that the face is recognised, in per cent of that of a 
 
 Each measure has a loss that never falls as the measure gets worse, straight between a few points.
 They stand in weights/quality.json and are fitted to whether validation faces, as they are and
-spoilt on purpose, are found among the other photos of their person (training/quality_fit.py). A
+spoilt on purpose, are found among the other photos of their person (training/quality/fit.py). A
 component is the quality of a face that has this one flaw; below `REASON_BELOW` it is named.
 """
 

@@ -6,7 +6,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from face_models.calibration import UNCALIBRATED, Calibration, CalibrationTable, Isolation, Tail
+from face_models.calibration import UNCALIBRATED, Calibration
+from face_models.calibration_table import CalibrationTable, Isolation, Tail
 from face_models.errors import WeightsError
 from face_models.spec import load_specs
 

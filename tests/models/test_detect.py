@@ -171,11 +171,14 @@ class ScriptedDetector(Detector):
 
     def __init__(self, *script: Sequence[Detection]) -> None:
         self._input_side_px = detect.INPUT_SIDE_PX
+        self._score_threshold = detect.SCORE_THRESHOLD
         self._script = iter(script)
         self.sides: list[int] = []
+        self.thresholds: list[float] = []
 
-    def look(self, view: View) -> list[Detection]:
+    def look(self, view: View, score_threshold: float | None = None) -> list[Detection]:
         self.sides.append(max(view.canvas.shape))
+        self.thresholds.append(score_threshold or 0)
         return list(next(self._script, []))
 
 
@@ -186,9 +189,9 @@ class ScriptedDetector(Detector):
         pytest.param(1600, [[face(0, 0, 300, 300)]], [320, 640], id="small ones beside a large"),
         pytest.param(1600, [[], [face(0, 0, 120, 120)]], [320, 640], id="found closer"),
         pytest.param(1600, [[face(0, 0, 90, 90)]] * 2, [320, 640, 1280], id="small in view"),
-        pytest.param(1600, [], [320, 640, 1280, 320, 320, 320], id="nobody in a large photo"),
-        pytest.param(500, [], [320, 640, 320, 320, 320], id="nobody in a middling photo"),
-        pytest.param(200, [], [320, 320, 320, 320], id="nobody in a small photo"),
+        pytest.param(1600, [], [320, 640, 1280, 320, 320, 320] * 2, id="nobody in a large photo"),
+        pytest.param(500, [], [320, 640, 320, 320, 320] * 2, id="nobody in a middling photo"),
+        pytest.param(200, [], [320, 320, 320, 320] * 2, id="nobody in a small photo"),
     ],
 )
 def test_large_photos_are_searched_closer_only_when_needed(
@@ -197,6 +200,13 @@ def test_large_photos_are_searched_closer_only_when_needed(
     detector = ScriptedDetector(*script)
     detector.search(picture(side, side))
     assert detector.sides == looks
+
+
+def test_where_nobody_is_sure_the_likeliest_face_is_answered_alone() -> None:
+    doubtful = [face(0, 0, 90, 90, 0.41), face(100, 100, 60, 60, 0.39)]
+    detector = ScriptedDetector([], [], [], [], doubtful)
+    assert detector.search(picture(200, 200)) == doubtful[:1]
+    assert sorted(set(detector.thresholds)) == [detect.LAST_RESORT_SCORE, detect.SCORE_THRESHOLD]
 
 
 @pytest.mark.parametrize("turns", detect.QUARTER_TURNS)

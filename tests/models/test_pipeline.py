@@ -8,10 +8,11 @@ from PIL import Image
 from face_models import errors
 from face_models.align import TEMPLATE_112
 from face_models.calibration import UNCALIBRATED
-from face_models.detect import Detection
+from face_models.detect import SCORE_THRESHOLD, Detection
 from face_models.engine import Engine
 from face_models.photo import PhotoLimits
 from face_models.pipeline import (
+    DOUBTFUL_MIN_QUALITY,
     RIVAL_RATIO,
     SEVERAL_FACES,
     Analysis,
@@ -207,6 +208,15 @@ def test_a_face_of_too_low_quality_is_refused_with_its_reasons(pipeline_with):
     assert "sharpness" in analysis.faces[0].warnings
     with pytest.raises(errors.QualityTooLow, match="sharpness"):
         pipeline.choose(analysis)
+
+
+def test_a_face_that_is_as_doubtful_as_it_is_poor_is_refused(pipeline_with):
+    grey = encoded(Image.new("RGB", (400, 300), "grey"), "PNG")
+    sure = pipeline_with(face_at(200, 150, score=SCORE_THRESHOLD))
+    assert sure.choose(sure.analyse(grey)).quality < DOUBTFUL_MIN_QUALITY
+    doubtful = pipeline_with(face_at(200, 150, score=SCORE_THRESHOLD - 0.01))
+    with pytest.raises(errors.QualityTooLow):
+        doubtful.choose(doubtful.analyse(grey))
 
 
 def test_the_best_face_is_refused_rather_than_silently_replaced(pipeline_with, photo):

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from face_models.training.harness import Request
+    from face_models.training.evaluation.harness import Request
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -46,15 +46,21 @@ def train(options: argparse.Namespace) -> None:
     name = read_config(options.config).name
     seed: int | None = options.seed
     run_dir = options.runs / (name if seed is None else f"{name}-{seed}")
-    compiled: bool = options.compile
     trained = train(
-        options.config, options.data, run_dir, options.threads, seed=seed, compiled=compiled
+        options.config,
+        options.data,
+        run_dir,
+        options.threads,
+        seed=seed,
+        compiled=options.compile,
+        processes=options.processes,
     )
     print(trained)
 
 
 def history(options: argparse.Namespace) -> None:
-    from face_models.training import history, report
+    from face_models.training import history
+    from face_models.training.evaluation import report
     from face_models.training.provenance import provenance
 
     runs = [history.read_run(options.runs / name) for name in options.names]
@@ -68,7 +74,8 @@ def history(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    from face_models.training import publish, report
+    from face_models.training import publish
+    from face_models.training.evaluation import report
     from face_models.training.provenance import provenance
 
     if options.base_of:
@@ -87,7 +94,9 @@ def export(options: argparse.Namespace) -> None:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    from face_models.training import calibration_plot, calibration_report, report
+    from face_models.training.calibrating import plot as calibration_plot
+    from face_models.training.calibrating import report as calibration_report
+    from face_models.training.evaluation import report
     from face_models.training.provenance import provenance
 
     folders = calibration_report.Folders(
@@ -105,8 +114,8 @@ def calibrate(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from face_models.training import harness, report, tables
-    from face_models.training.protocol import UnusableInput
+    from face_models.training.evaluation import harness, report, tables
+    from face_models.training.evaluation.protocol import UnusableInput
     from face_models.training.provenance import provenance
 
     try:
@@ -127,9 +136,9 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _evaluation_request(options: argparse.Namespace) -> Request:
-    from face_models.training.bootstrap import Resampling
-    from face_models.training.harness import Request
-    from face_models.training.templates import NETWORKS, ways
+    from face_models.training.evaluation.bootstrap import Resampling
+    from face_models.training.evaluation.harness import Request
+    from face_models.training.evaluation.templates import NETWORKS, ways
 
     networks = NETWORKS if options.model == "both" else (options.model,)
     return Request(
@@ -153,7 +162,7 @@ def _evaluation_request(options: argparse.Namespace) -> Request:
 
 
 def quality(options: argparse.Namespace) -> None:
-    from face_models.training import quality_report
+    from face_models.training.quality import report as quality_report
 
     told = ("weights", "model", "fit", "limit", "seed", "pairs", "images", "threads", "data")
     request = quality_report.Request(
@@ -165,8 +174,8 @@ def quality(options: argparse.Namespace) -> None:
 
 
 def robustness(options: argparse.Namespace) -> None:
-    from face_models.training import robustness_report
-    from face_models.training.protocol import UnusableInput
+    from face_models.training.evaluation.protocol import UnusableInput
+    from face_models.training.robustness import report as robustness_report
 
     told = ("weights", "model", "limit", "seed", "pairs", "images", "landmarks", "threads", "data")
     try:
@@ -199,9 +208,9 @@ def export_detector(options: argparse.Namespace) -> None:
 
 
 def evaluate_detector(options: argparse.Namespace) -> None:
-    from face_models.training import report
     from face_models.training.detector import tables
     from face_models.training.detector.evaluate import evaluate
+    from face_models.training.evaluation import report
     from face_models.training.provenance import provenance
 
     figures = evaluate(options.weights / "detector.onnx", options.data, options.split)
@@ -218,9 +227,9 @@ def evaluate_detector(options: argparse.Namespace) -> None:
 def compress(options: argparse.Namespace) -> None:
     import torch
 
-    from face_models.training import report as documents
     from face_models.training.compression import report, study
     from face_models.training.compression.trial import TrialSettings
+    from face_models.training.evaluation import report as documents
 
     torch.set_num_threads(options.threads)
     folders = study.Folders(

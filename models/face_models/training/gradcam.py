@@ -1,11 +1,11 @@
 """Grad-CAM++ (Chattopadhay et al. 2018, arXiv:1710.11063) as part of the forward pass.
 
 The explained score is the plain logit of the training identity the base network takes the face
-for:  score_c = w_c . (E gap(A) + b),  affine in the last feature map A (channels, h, w). Its
-gradient is one constant per channel, g_k = (w_c E)_k / (h w), so equation 19's weights need no
-backward pass:
+for:  score_c = w_c . (E mean(P A) + b),  affine in the last feature map A (channels, h, w), whose
+places P (channels, h, w) weighs. Its gradient at place p of channel k is g_kp = (w_c E)_k P_kp /
+(h w), so equation 19's weights need no backward pass:
 
-    alpha_k = g_k^2 / (2 g_k^2 + g_k^3 sum(A_k) + eps)        weight_k = h w relu(g_k) alpha_k
+    alpha_kp = g_kp^2 / (2 g_kp^2 + g_kp^3 sum(A_k) + eps)    weight_k = sum_p relu(g_kp) alpha_kp
 
 Constants and scaling are those of pytorch-grad-cam, which the tests hold this form against.
 """
@@ -48,7 +48,8 @@ class ExplainedBase(nn.Module):
         embedding = self.network.embed(features)
         explained = self.logits(embedding).argmax(dim=1)
         pull = self.identity_weight[explained] @ self.network.embedding.weight
-        heat = heatmap(features, pull, size=(rgb.shape[2], rgb.shape[3]))
+        places = self.network.weights_of_places(features.shape[2], features.shape[3])
+        heat = heatmap(features, pull, places, size=(rgb.shape[2], rgb.shape[3]))
         return F.normalize(embedding), heat
 
 
@@ -63,21 +64,22 @@ class IdentityLogits(nn.Module):
         return self.explained.logits(self.explained.network(rgb))
 
 
-def heatmap(features: Tensor, pull: Tensor, size: tuple[int, int]) -> Tensor:
+def heatmap(features: Tensor, pull: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
     """Grad-CAM++ map (n, 1, *size) in 0..1.
 
     Args:
         features: last feature map (n, channels, h, w).
-        pull: (n, channels), the score's derivative by each POOLED channel.
+        pull: (n, channels), the score's derivative by each channel's weighted mean.
+        places: (channels, h, w), the weights of that mean.
         size: height and width of the network's input, pixels.
     """
     positions = features.shape[2] * features.shape[3]
-    gradient = pull / positions
-    total = features.sum(dim=(2, 3))
+    gradient = pull[:, :, None, None] * places / positions
+    total = features.sum(dim=(2, 3), keepdim=True)
     square = gradient**2
     alpha = square / (2 * square + total * square * gradient + ALPHA_EPS)
-    weight = positions * gradient.clamp(min=0) * alpha
-    raw = (weight[:, :, None, None] * features).sum(dim=1, keepdim=True).clamp(min=0)
+    weight = (gradient.clamp(min=0) * alpha).sum(dim=(2, 3), keepdim=True)
+    raw = (weight * features).sum(dim=1, keepdim=True).clamp(min=0)
     wide = F.interpolate(_to_unit(raw), size=size, mode="bilinear", align_corners=False)
     return _to_unit(wide)
 

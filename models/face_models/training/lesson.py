@@ -2,8 +2,8 @@
 
 Of a photo the student alone sees the damage; a view is what student and teacher saw alike.
 
-Everything follows from the seed and the step alone, so a resumed run sees what an unbroken one
-would have seen.
+Everything follows from the seed, the step and the share of it that a process learns, so a resumed
+run sees what an unbroken one would have seen.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from face_models.training.config import RunConfig, Stage
 from face_models.training.data import NO_IDENTITY, FaceSet
 from face_models.training.heatmaps import Heatmaps
 from face_models.training.pixels import enlarged
+from face_models.training.processes import this_share
 from face_models.training.views import Views
 
 
@@ -78,14 +79,15 @@ class Lesson:
             return self._as_they_are(self.heatmaps, moment)
         stage = moment.stage
         from_views = round(stage.batch * stage.views_share)
-        random = np.random.default_rng((self.config.seed, step))
+        share, _ = this_share()
+        random = np.random.default_rng((self.config.seed, step, *([share] if share else [])))
         chosen = self._in_turn(len(self.faces), moment, stage.batch - from_views)
         pixels, _ = augment(self.faces.images(chosen), self.config.augment, random)
         teacher, identity = self._clean_answers[chosen], self.faces.identity[chosen]
         if self.views is not None and from_views:
             seen, answers = self._seen_by_both(self.views, moment, from_views, random)
             pixels, teacher = np.concatenate([pixels, seen]), np.concatenate([teacher, answers])
-            identity = np.concatenate([identity, np.full(from_views, NO_IDENTITY)])
+            identity = np.concatenate([identity, np.full(len(seen), NO_IDENTITY)])
         rgb = enlarged(pixels, stage.input_px)
         return Batch(rgb, torch.from_numpy(teacher), torch.from_numpy(identity))
 
@@ -112,14 +114,19 @@ class Lesson:
         return damaged, answers
 
     def _in_turn(self, total: int, moment: Moment, count: int) -> NDArray[np.int64]:
-        """Every one of `total` once a pass, each pass in its own order, a batch running over."""
+        """This process's share of `count` places.
+
+        All processes together take every one of `total` once a pass, each pass in its own order,
+        a batch running over.
+        """
         places = moment.step_in_stage * count + np.arange(count)
         chosen = np.empty(count, dtype=np.int64)
         for a_pass in np.unique(places // total):
             seed = (self.config.seed, moment.stage.input_px, total, int(a_pass))
             here = places // total == a_pass
             chosen[here] = _order(seed, total)[places[here] % total]
-        return chosen
+        share, shares = this_share()
+        return chosen[share::shares]
 
 
 @lru_cache(maxsize=4)  # every step asks for the pass it is in

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from face_models.training.data import NO_IDENTITY, FaceSet
+from face_models.training.evaluation.verification import roc
 from face_models.training.gradcam import Sight
 from face_models.training.losses import together
 from face_models.training.network import FaceNetwork
 from face_models.training.pixels import enlarged
-from face_models.training.verification import roc
 
 BATCH = 64
 SightOf = Callable[[Tensor], Sight | None]

@@ -1,5 +1,7 @@
-"""The networks: a lightweight trunk, global average pooling and ONE affine layer to the embedding.
+"""The networks: a lightweight trunk, a weighted mean over its last map, ONE affine layer.
 
+The mean weighs every place of every channel (MobileFaceNet's global depthwise convolution, Chen et
+al. 2018, arXiv:1804.07573): on an aligned face the middle and a corner do not tell the same.
 Everything behind the last convolution is affine on purpose: it gives Grad-CAM++ its closed form
 (see gradcam.py). The heatmap network is the same network with a fourth input channel.
 """
@@ -17,6 +19,7 @@ from torchvision import models
 EMBEDDING_DIMENSIONS = 128
 GREY_LEVEL = 127.5
 LEVELS_PER_UNIT = 128.0
+LAST_MAP_SIDE = 7  # places, of an input of 224 px
 ATTENTION_STRENGTH = "attention_strength"
 
 
@@ -64,7 +67,8 @@ class FaceNetwork(nn.Module):
     over the last feature map (`attends`): its places weigh 1 + strength x heat, strength learnt.
 
     `forward` answers the embedding (n, 128) before L2 normalisation, which is the affine image of
-    the pooled last feature map; `features` answers that map (n, channels, h/32, w/32).
+    the last feature map's weighted mean; `features` answers that map (n, channels, h/32, w/32).
+    `place_weights` (channels, 7, 7) start as ones, the plain mean.
     """
 
     attention_strength: nn.Parameter | None
@@ -79,7 +83,9 @@ class FaceNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.trunk = BACKBONES[backbone].trunk(weights)
-        self.embedding = nn.Linear(BACKBONES[backbone].channels, EMBEDDING_DIMENSIONS)
+        channels = BACKBONES[backbone].channels
+        self.place_weights = nn.Parameter(torch.ones(channels, LAST_MAP_SIDE, LAST_MAP_SIDE))
+        self.embedding = nn.Linear(channels, EMBEDDING_DIMENSIONS)
         self.takes_channel = input_channels > 3
         if self.takes_channel:
             widen_first_convolution(self.trunk, input_channels)
@@ -93,11 +99,18 @@ class FaceNetwork(nn.Module):
         last_map: Tensor = self.trunk(planes)
         return last_map
 
+    def weights_of_places(self, height: int, width: int) -> Tensor:
+        """(channels, height, width): the weights, resampled for a last map of another size."""
+        if (height, width) == (LAST_MAP_SIDE, LAST_MAP_SIDE):
+            return self.place_weights
+        return F.interpolate(self.place_weights[None], (height, width), mode="bilinear")[0]
+
     def embed(self, features: Tensor, heat: Tensor | None = None) -> Tensor:
         if heat is not None and self.attention_strength is not None:
             places = F.adaptive_avg_pool2d(heat, (features.shape[2], features.shape[3]))
             weight = 1 + self.attention_strength * places
             features = features * weight / weight.mean(dim=(2, 3), keepdim=True)
+        features = features * self.weights_of_places(features.shape[2], features.shape[3])
         embedding: Tensor = self.embedding(features.mean(dim=(2, 3)))
         return embedding
 

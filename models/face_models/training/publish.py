@@ -17,23 +17,25 @@ from face_models.engine import Engine
 from face_models.spec import WEIGHTS_DIR, write_specs
 from face_models.template import FLIP_SUFFIX
 from face_models.training import data
-from face_models.training.calibrate import Faces, Fit, Labels, fit, fit_isolation
-from face_models.training.checkpoint import Trained, load_trained, save_trained
-from face_models.training.evaluate import (
-    MODELS,
-    identity_scores,
-    verify_identities,
-)
-from face_models.training.export import base_graph, export_graph, heatmap_graph
-from face_models.training.provenance import provenance
-from face_models.training.subjects import (
+from face_models.training.calibrating.clumps import fit_isolation
+from face_models.training.calibrating.comparisons import Faces, Labels
+from face_models.training.calibrating.fit import Fit, fit
+from face_models.training.calibrating.subjects import (
     TEMPLATES,
     Subjects,
     cohort_subjects,
     validation_subjects,
 )
+from face_models.training.checkpoint import Trained, load_trained, save_trained
+from face_models.training.evaluation.evaluate import (
+    MODELS,
+    identity_scores,
+    verify_identities,
+)
+from face_models.training.evaluation.verification import Verification
+from face_models.training.export import base_graph, export_graph, heatmap_graph
+from face_models.training.provenance import provenance
 from face_models.training.train import load_run
-from face_models.training.verification import Verification
 
 CALIBRATION_SEED = 0  # of the cohort that is drawn, and of the intervals' bootstrap
 COHORT_PEOPLE = 4000  # the third nearest of them is about where one impostor in a thousand is

@@ -37,7 +37,8 @@ from face_models.training.losses import (
 )
 from face_models.training.measure import Measured, measure
 from face_models.training.network import FaceNetwork, continued
-from face_models.training.views import answer_views
+from face_models.training.processes import average_gradients, is_first, work_together
+from face_models.training.views import Views, answer_views
 
 CHECKPOINT_FILE = "checkpoint.pt"
 CHECKPOINT_EVERY_S = 120
@@ -106,31 +107,58 @@ def train(
     *,
     seed: int | None = None,
     compiled: bool = False,
+    processes: int = 1,
 ) -> Path:
     """Train, or go on training, the run in `run_dir`; answers the checkpoint's path.
 
     `seed`: instead of the config's.
     `compiled`: by torch.compile, which needs a C++ compiler; worth a sixth at 112 px on a CPU.
+    `processes`: that share every batch, of `threads` threads each; their number changes the views.
     """
     config = read_config(config_path)
     config = config if seed is None else replace(config, seed=seed)
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
-    torch.manual_seed(config.seed)
     run_dir.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(config_path, run_dir / "config.toml")
-    cache_dir = run_dir.parent / "cache"
-    faces, validation = (
-        data.load(data_dir, cache_dir, split, config.min_photos) for split in ("train", "val")
-    )
-    asks_for_views = any(stage.views_share > 0 for stage in config.stages)
-    views = answer_views(faces, config.views, data_dir, cache_dir) if asks_for_views else None
-    learner = _new_learner(config, faces, data_dir, run_dir, compiled=compiled)
-    learner.resume(run_dir)
-    heatmaps = _heatmaps(learner, faces, cache_dir)
-    _learn(learner, Lesson(config, faces, views, heatmaps), validation, run_dir)
-    learner.save(run_dir)
+    how = Workshop(data_dir, run_dir, threads, compiled)
+    _caches(config, how)  # filled once, before several processes would
+    work_together(processes, _work, config, how)
     return run_dir / CHECKPOINT_FILE
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how a process works: what changes a run's pace, not what it learns."""
+
+    data_dir: Path
+    run_dir: Path
+    threads: int
+    compiled: bool
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.run_dir.parent / "cache"
+
+
+def _caches(config: RunConfig, how: Workshop) -> tuple[data.FaceSet, Views | None]:
+    """The faces to learn from, and the views of them that the teacher has answered."""
+    faces = data.load(how.data_dir, how.cache_dir, "train", config.min_photos)
+    if not any(stage.views_share > 0 for stage in config.stages):
+        return faces, None
+    return faces, answer_views(faces, config.views, how.data_dir, how.cache_dir)
+
+
+def _work(config: RunConfig, how: Workshop) -> None:
+    torch.set_num_threads(how.threads)
+    cv2.setNumThreads(how.threads)
+    torch.manual_seed(config.seed)
+    faces, views = _caches(config, how)
+    validation = data.load(how.data_dir, how.cache_dir, "val", config.min_photos)
+    learner = _new_learner(config, faces, how)
+    learner.resume(how.run_dir)
+    heatmaps = _heatmaps(learner, faces, how.cache_dir)
+    _learn(learner, Lesson(config, faces, views, heatmaps), validation, how.run_dir)
+    if is_first():
+        learner.save(how.run_dir)
 
 
 def load_run(run_dir: Path) -> Trained:
@@ -139,11 +167,10 @@ def load_run(run_dir: Path) -> Trained:
     return rebuild(state["backbone"], state["average"], state["arcface"]["centres"])
 
 
-def _new_learner(
-    config: RunConfig, faces: data.FaceSet, data_dir: Path, run_dir: Path, *, compiled: bool
-) -> Learner:
-    base = load_run(run_dir.parent / config.base_run).explained() if config.base_run else None
-    network = _new_network(config, data_dir, run_dir.parent)
+def _new_learner(config: RunConfig, faces: data.FaceSet, how: Workshop) -> Learner:
+    runs_dir = how.run_dir.parent
+    base = load_run(runs_dir / config.base_run).explained() if config.base_run else None
+    network = _new_network(config, how.data_dir, runs_dir)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     identity = torch.from_numpy(faces.identity)
     centres = identity_centres(torch.from_numpy(faces.teacher), identity, faces.identities)
@@ -153,7 +180,7 @@ def _new_learner(
         network.parameters(), betas=ADAM_BETAS, weight_decay=config.weight_decay
     )
     average = copy.deepcopy(network).eval()
-    forward: Forward = torch.compile(network) if compiled else network
+    forward: Forward = torch.compile(network) if how.compiled else network
     return Learner(config, network, average, forward, arcface, optimiser, base)
 
 
@@ -187,11 +214,14 @@ def _heatmaps(learner: Learner, faces: data.FaceSet, cache_dir: Path) -> Heatmap
 
 def _learn(learner: Learner, lesson: Lesson, validation: data.FaceSet, run_dir: Path) -> None:
     moments = schedule(learner.config.stages)
-    saved_at = time.monotonic()
-    with tqdm(total=len(moments), initial=learner.step, unit="step", mininterval=5) as bar:
+    saved_at, silent = time.monotonic(), not is_first()
+    bar = tqdm(total=len(moments), initial=learner.step, unit="step", mininterval=5, disable=silent)
+    with bar:
         for moment in moments[learner.step :]:
             losses = _step(learner, lesson.batch(learner.step, moment), moment.learning_rate)
             learner.step += 1
+            if silent:
+                continue
             bar.update()
             if learner.step % LOG_EVERY_STEPS == 0:
                 _log(run_dir / "log.csv", learner.step, {"px": moment.stage.input_px, **losses})
@@ -229,6 +259,7 @@ def _update(learner: Learner, loss: Tensor, learning_rate: float) -> None:
         group["lr"] = learning_rate
     learner.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    average_gradients(learner.network.parameters())
     torch.nn.utils.clip_grad_norm_(learner.network.parameters(), GRADIENT_NORM)
     learner.optimiser.step()
     follow(learner.average, learner.network, learner.step, learner.config.ema_decay)

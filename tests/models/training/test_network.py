@@ -48,3 +48,23 @@ def test_attention_of_no_strength_changes_nothing_and_of_some_strength_moves_the
         assert not torch.allclose(network.embed(features, heat), start.embed(features), atol=1e-4)
         even = torch.full_like(heat, 0.7)
         assert torch.allclose(network.embed(features, even), start.embed(features), atol=1e-5)
+
+
+def test_equal_place_weights_are_the_plain_mean_at_any_size() -> None:
+    network = FaceNetwork("shufflenet_v2_x1_0").eval()
+    for side in (7, 4, 5):
+        features = torch.rand(2, 1024, side, side)
+        plain = network.embedding(features.mean(dim=(2, 3)))
+        assert torch.allclose(network.embed(features), plain, atol=1e-5)
+
+
+def test_a_place_of_no_weight_is_not_seen() -> None:
+    network = FaceNetwork("shufflenet_v2_x1_0").eval()
+    with torch.no_grad():
+        network.place_weights[:, 2, 3] = 0
+    features = torch.rand(1, 1024, 7, 7)
+    changed = features.clone()
+    changed[:, :, 2, 3] += 5
+    assert torch.equal(network.embed(features), network.embed(changed))
+    changed[:, :, 2, 4] += 5
+    assert not torch.allclose(network.embed(features), network.embed(changed))

@@ -25,7 +25,7 @@ from face_models.training.compression.half import halve
 from face_models.training.compression.latency import Latency, race
 from face_models.training.compression.quantise import PLANS, Feed, Plan, quantise
 from face_models.training.data import FaceSet
-from face_models.training.evaluate import identity_scores, verify_identities
+from face_models.training.evaluation.evaluate import identity_scores, verify_identities
 from face_models.training.provenance import Provenance
 
 FLOAT32, INT8, FLOAT16 = "float32", "int8", "float16"

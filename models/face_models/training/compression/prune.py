@@ -54,11 +54,14 @@ def _prune_last(network: FaceNetwork, removed_share: float) -> None:
     conv5 = network.trunk.get_submodule("conv5")
     convolution, norm = _convolution(conv5, 0), _norm(conv5, 1)
     old = network.embedding
-    path = folded_norms(convolution, norm) * old.weight.detach().abs().sum(dim=0)
+    places = network.place_weights.detach()
+    weighed = old.weight.detach().abs().sum(dim=0) * places.abs().mean(dim=(1, 2))
+    path = folded_norms(convolution, norm) * weighed
     kept = most_important(path, removed_share)
     conv5.add_module("0", _with_outputs(convolution, kept))
     conv5.add_module("1", _with_channels(norm, kept))
     network.embedding = nn.Linear(len(kept), old.out_features)
+    network.place_weights = nn.Parameter(places[kept])
     network.embedding.load_state_dict({"weight": old.weight[:, kept], "bias": old.bias})
 
 

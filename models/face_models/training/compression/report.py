@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from face_models.training.compression.edge import ALLOWED_AUC_LOSS, ALLOWED_HEATMAP_DIFFERENCE
-from face_models.training.tables import table
+from face_models.training.evaluation.tables import table
 
 Document = Mapping[str, Any]
 

@@ -22,14 +22,14 @@ from face_models.training.compression import edge
 from face_models.training.compression.latency import race
 from face_models.training.compression.prune import multiplications, parameters, pruned
 from face_models.training.compression.trial import TrialSettings, run_trial
-from face_models.training.evaluate import (
+from face_models.training.evaluation.evaluate import (
     MODELS,
     embed_faces,
     identity_scores,
     verify_identities,
 )
+from face_models.training.evaluation.harness import Request, evaluate
 from face_models.training.export import INPUT_PX, base_graph, export_graph
-from face_models.training.harness import Request, evaluate
 from face_models.training.provenance import provenance
 from face_models.training.publish import calibrate
 

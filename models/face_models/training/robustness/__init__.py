@@ -1,0 +1,1 @@
+"""What a spoilt photo costs."""
