@@ -1,21 +1,22 @@
 """The ASGI application: routes, the journal around them, and problems turned into answers."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 
 import httpx
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from gateway_server.gateway import open_gateway
 from gateway_server.journal import Journal, current_request_id
-from gateway_server.leftovers import Leftovers
 from gateway_server.metrics import Metrics
-from gateway_server.problems import MEDIA_TYPE, InvalidParameter, Problem, from_http_status
-from gateway_server.routes import operations, persons, searches
+from gateway_server.problems import MEDIA_TYPE, Problem, from_http_status
+from gateway_server.routes import audit, failures, imports, keys, operations, persons, searches
+from gateway_server.routes.access import invalid_parameters
 from gateway_server.settings import Settings
 
 DESCRIPTION = """Finds missing persons by face. A match is a lead for people to judge, nothing more.
@@ -41,7 +42,7 @@ def create_app(
         },
     )
     app.state.metrics = metrics
-    for routes in (searches, persons, operations):
+    for routes in (searches, persons, imports, failures, keys, audit, operations):
         app.include_router(routes.router)
     app.add_middleware(Journal, metrics=metrics)
     return app
@@ -54,23 +55,10 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_gateway(settings, metrics, transport) as gateway:
             app.state.gateway = gateway
-            async with _leftovers_adopted(gateway.leftovers):
+            async with gateway.workers.at_work(), gateway.caretaker.at_work():
                 yield
 
     return lifespan
-
-
-@asynccontextmanager
-async def _leftovers_adopted(leftovers: Leftovers) -> AsyncIterator[None]:
-    """Those of earlier processes at the start, and again while this one runs."""
-    await leftovers.adopt()
-    watch = asyncio.create_task(leftovers.watch())
-    try:
-        yield
-    finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
 
 
 async def _answer_problem(_request: Request, problem: Problem) -> JSONResponse:
@@ -82,12 +70,22 @@ async def _answer_problem(_request: Request, problem: Problem) -> JSONResponse:
 async def _answer_invalid_parameters(
     request: Request, error: RequestValidationError
 ) -> JSONResponse:
-    """Names the parameters at fault, never their values."""
-    faults = [f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors()]
-    return await _answer_problem(request, InvalidParameter("; ".join(faults)))
+    return await _answer_problem(request, invalid_parameters(error))
 
 
 async def _answer_framework_refusal(request: Request, error: HTTPException) -> JSONResponse:
     answer = await _answer_problem(request, from_http_status(error.status_code, error.detail))
     answer.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the framework names one route's alone
+        answer.headers["Allow"] = ", ".join(_methods_here(request))
     return answer
+
+
+def _methods_here(request: Request) -> list[str]:
+    """What the address knows, over all routes that share it."""
+    matching = [
+        route
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for route in matching for method in route.methods or ()})

@@ -1,15 +1,16 @@
-"""`gateway-server serve | reenrol | keys create | keys list | keys revoke | settings`."""
+"""`gateway-server serve | import | export | stats | reenrol | settings | keys | audit …`."""
 
 import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
-from gateway_server.auth import ROLES, Keyring
-from gateway_server.database import Database
+from gateway_server import audit_commands, key_commands, retention_commands
+from gateway_server.analysis import export, stats
 from gateway_server.gateway import open_gateway
+from gateway_server.imports import command as import_command
 from gateway_server.metrics import Metrics
 from gateway_server.problems import Problem
 from gateway_server.reenrolment import Reenrolment, Resent
@@ -41,21 +42,16 @@ def _parser() -> argparse.ArgumentParser:
     reenrol.set_defaults(run=_reenrol)
     settings = commands.add_parser("settings", help="list every environment variable")
     settings.set_defaults(run=_print_settings)
-    _add_key_commands(commands.add_parser("keys", help="create, list and revoke API keys"))
+    for name, module, what in (
+        ("import", import_command, "register the people of a folder, with their photos"),
+        ("export", export, "write searches, verdicts and failures as tables"),
+        ("stats", stats, "tell volumes, timings, verdicts and failures"),
+        ("keys", key_commands, "create, rotate, list and revoke API keys"),
+        ("audit", audit_commands, "verify and list who reached for whom"),
+        ("retention", retention_commands, "delete what is kept no longer"),
+    ):
+        module.add_commands(commands.add_parser(name, help=what))
     return parser
-
-
-def _add_key_commands(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    create = commands.add_parser("create", help="make a key and show it, once")
-    create.add_argument("--role", required=True, choices=ROLES)
-    create.add_argument("--name", required=True, help="whose it is, for the list")
-    create.set_defaults(run=_create_key)
-    listing = commands.add_parser("list", help="every key: id, role, name, made, revoked")
-    listing.set_defaults(run=_list_keys)
-    revoke = commands.add_parser("revoke", help="refuse a key from now on")
-    revoke.add_argument("id")
-    revoke.set_defaults(run=_revoke_key)
 
 
 def _serve(_asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -67,6 +63,7 @@ def _serve(_asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -113,42 +110,3 @@ def _print_settings(_asked: argparse.Namespace, _environment: Mapping[str, str])
     for row in Settings.rows():
         print(f"{row.name}={row.default}  # {row.unit}: {row.help}")
     return 0
-
-
-def _create_key(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    async def create(keyring: Keyring) -> int:
-        print(await keyring.create(asked.name, asked.role))
-        return 0
-
-    return asyncio.run(_with_keyring(environment, create))
-
-
-def _list_keys(_asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    async def show(keyring: Keyring) -> int:
-        for key in await keyring.list():
-            revoked = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "valid"
-            print(f"{key.id}  {key.role:8}  {key.created_at:%Y-%m-%d %H:%M}  {revoked}  {key.name}")
-        return 0
-
-    return asyncio.run(_with_keyring(environment, show))
-
-
-def _revoke_key(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    async def revoke(keyring: Keyring) -> int:
-        if await keyring.revoke(asked.id):
-            return 0
-        print(f"gateway-server: no valid key has the id {asked.id}", file=sys.stderr)
-        return 1
-
-    return asyncio.run(_with_keyring(environment, revoke))
-
-
-async def _with_keyring(
-    environment: Mapping[str, str], work: Callable[[Keyring], Awaitable[int]]
-) -> int:
-    database = Database(Settings.read_database_url(environment))
-    try:
-        await database.prepare()
-        return await work(Keyring(database))
-    finally:
-        await database.close()

@@ -14,14 +14,15 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
+from gateway_server.migrations import upgrade
 from gateway_server.problems import DatabaseUnavailable
-from gateway_server.tables import Row
 
 SQLITE_LOCK_WAIT_S = 10
 WAL_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 POSTGRES_CONNECT_TIMEOUT_S = 5
 POSTGRES_COMMAND_TIMEOUT_S = 30
 POSTGRES_CONNECTIONS = 10
+DEADLOCK = "40P01"  # SQLSTATE
 _SCHEMA_LOCK = 0x7265756E697465  # "reunite": one process at a time makes the tables
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -49,10 +50,7 @@ class Database:
                 yield session
 
     async def prepare(self) -> None:
-        """Make the tables that are not there yet, one process at a time.
-
-        Changes of existing tables will need migrations (Alembic); there are none yet.
-        """
+        """Bring the tables to the newest version, one process at a time."""
         if self._url.get_backend_name() == "sqlite" and self._url.database:
             with _outage_translated():
                 Path(self._url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +58,7 @@ class Database:
             connection = await session.connection()
             if connection.dialect.name == "postgresql":
                 await connection.execute(sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
-            await connection.run_sync(Row.metadata.create_all)
+            await connection.run_sync(upgrade)
 
     async def ping(self) -> None:
         async with self.read() as session:
@@ -70,6 +68,10 @@ class Database:
         await self._engine.dispose()
 
 
+def on_postgresql(session: AsyncSession) -> bool:
+    return session.get_bind().dialect.name == "postgresql"
+
+
 @contextmanager
 def _outage_translated() -> Iterator[None]:
     try:
@@ -77,9 +79,14 @@ def _outage_translated() -> Iterator[None]:
     except (OperationalError, InterfaceError, PoolTimeout, OSError) as error:
         raise DatabaseUnavailable(type(error).__name__) from error
     except DBAPIError as error:
-        if not error.connection_invalidated:
+        if not error.connection_invalidated and not _is_deadlock(error):
             raise
         raise DatabaseUnavailable(type(error).__name__) from error
+
+
+def _is_deadlock(error: DBAPIError) -> bool:
+    """PostgreSQL has broken off one of two that waited for each other: it may simply come again."""
+    return getattr(error.orig, "sqlstate", None) == DEADLOCK
 
 
 def _with_async_driver(url: URL) -> URL:

@@ -1,27 +1,27 @@
-"""A stored face on its way into the inference tier.
+"""A stored face and the inference tier brought in line: whatever the face's row says is done there.
 
-It may be sent again at any time: its id was chosen here.
+    pending     sent, then enrolled; a refused one is forgotten
+    withdrawn   deleted there: nobody looks for the person any more
+    no row      deleted there: it was deleted here while it was on its way
+
+All of it may be done again at any time: the face's id was chosen here.
 """
 
-from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import delete
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.database import Database
 from gateway_server.failures import FailureLedger, Undone
+from gateway_server.imports.ledger import note_refusal
 from gateway_server.inference_answers import EnrolledFace
 from gateway_server.inference_client import FACE_ID_IN_USE, InferenceClient
+from gateway_server.jobs import Claim, JobQueue, LeaseLost
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import PhotoArchive
-from gateway_server.problems import (
-    FaceNotFound,
-    InferenceUnavailable,
-    Outage,
-    PhotoRefused,
-    PhotoStoreUnavailable,
-    Problem,
-)
-from gateway_server.tables import Face
+from gateway_server.problems import FaceNotFound, InferenceUnavailable, Outage, PhotoRefused
+from gateway_server.tables import Face, Person
 
 
 class Enrolment:
@@ -30,61 +30,69 @@ class Enrolment:
         database: Database,
         archive: PhotoArchive,
         inference: InferenceClient,
+        queue: JobQueue,
         failures: FailureLedger,
         metrics: Metrics,
     ) -> None:
         self._database = database
         self._archive = archive
         self._inference = inference
+        self._queue = queue
         self._failures = failures
         self._metrics = metrics
 
-    async def enrol(self, face: Face) -> Face:
-        """The enrolled face. A refused one is forgotten, an unanswered one pending: both raise."""
-        try:
-            enrolled = await self._send(face)
-        except (InferenceUnavailable, PhotoStoreUnavailable) as outage:
-            raise await self.postpone(face, outage) from outage
-        except PhotoRefused as refusal:
-            await self._forget(face, refusal)
-            raise
-        return await self._confirm(face, enrolled)
-
-    async def enrol_each(self, faces: Sequence[Face]) -> list[Face | Problem]:
-        """What became of each, in order; after an outage there the rest are postponed, not sent."""
-        ended: list[Face | Problem] = []
-        outage: InferenceUnavailable | None = None
-        for face in faces:
-            try:
-                if outage is not None:
-                    raise await self.postpone(face, outage)
-                ended.append(await self.enrol(face))
-            except InferenceUnavailable as problem:
-                outage = problem
-                ended.append(problem)
-            except (PhotoRefused, PhotoStoreUnavailable) as problem:
-                ended.append(problem)
-        return ended
-
-    async def enrol_again(self, face_id: str) -> Face:
-        async with self._database.read() as session:
-            face = await session.get(Face, face_id)
-        if face is None:
+    async def again(self, session: AsyncSession, face_id: str, *, held: bool) -> Claim:
+        """Queued anew, within the caller's transaction."""
+        if await session.get(Face, face_id, with_for_update=True) is None:
             raise FaceNotFound
-        return await self.enrol(face)
+        return await self._queue.hurry(session, "enrolment", face_id, held=held)
+
+    async def run(self, claim: Claim) -> None:
+        face = await self._read(claim.subject_id)
+        if face is None:
+            await self._finish(claim, "deleted")  # its removal sees to the vector
+        elif face.status == "withdrawn":
+            await self._inference.delete_face(face.person_id, face.id)
+            await self._finish(claim, "withdrawn")
+        elif face.status == "pending":
+            await self._enrol(claim, face)
+        else:
+            await self._finish(claim, "enrolled")
+
+    async def miss(
+        self, session: AsyncSession, claim: Claim, outage: Outage, next_attempt_at: datetime | None
+    ) -> None:
+        self._metrics.enrolment_ended(outage.reason)
+        face = await session.get(Face, claim.subject_id, with_for_update=True)
+        if face is not None:
+            await self._failures.record(
+                session, _undone(face), outage, face.photo_sha256, next_attempt_at
+            )
 
     async def renew(self, face: Face) -> Face:
         """Send a face that may be enrolled already; a failure leaves everything as it is."""
-        return await self._confirm(face, await self._send(face))
-
-    async def postpone(self, face: Face, outage: Outage) -> Outage:
-        """Record that this face could not be sent; the outage with what it befell."""
-        self._metrics.enrolment_ended(outage.reason)
+        enrolled = await self._send(face)
         async with self._database.write() as session:
-            failure_id = await self._failures.record(
-                session, _undone(face), outage, face.photo_sha256
-            )
-        return outage.about(person_id=face.person_id, face_id=face.id, failure_id=failure_id)
+            kept = await self._note(session, face, enrolled)
+        if kept is None or kept.status == "withdrawn":
+            await self._undo_unless_wanted(face)
+            raise FaceNotFound("The face was deleted or withdrawn while it was enrolled")
+        return kept
+
+    async def _enrol(self, claim: Claim, face: Face) -> None:
+        try:
+            enrolled = await self._send(face)
+        except PhotoRefused as refusal:
+            await self._forget(claim, face, refusal)
+            raise
+        try:
+            async with self._database.write() as session:
+                await self._note(session, face, enrolled)
+                await self._queue.finish(session, claim)
+        except LeaseLost:
+            await self._undo_unless_wanted(face)
+            raise
+        self._metrics.enrolment_ended("enrolled")
 
     async def _send(self, face: Face) -> EnrolledFace:
         photo = await self._archive.read(face.photo_sha256)
@@ -98,25 +106,41 @@ class Enrolment:
         await self._inference.delete_face(face.person_id, face.id)
         return await self._inference.enrol(face.person_id, face.id, photo, face.face_index)
 
-    async def _confirm(self, face: Face, enrolled: EnrolledFace) -> Face:
-        self._metrics.enrolment_ended("enrolled")
-        async with self._database.write() as session:
+    async def _undo_unless_wanted(self, face: Face) -> None:
+        """It may have been deleted here while it was on its way there, its person with it."""
+        async with self._database.read() as session:
             kept = await session.get(Face, face.id)
-            if kept is not None:
-                kept.status, kept.quality = "enrolled", enrolled.quality
-                kept.warnings, kept.box = enrolled.warnings, enrolled.box
-            await self._failures.resolve(session, _undone(face), "enrolled")
-        if kept is None:  # deleted while it was on its way
+            person = await session.get(Person, face.person_id)
+        if person is None:
+            await self._inference.delete_person(face.person_id)
+        elif kept is None or kept.status == "withdrawn":
             await self._inference.delete_face(face.person_id, face.id)
-            raise FaceNotFound("The face was deleted while it was enrolled")
+
+    async def _note(self, session: AsyncSession, face: Face, enrolled: EnrolledFace) -> Face | None:
+        kept = await session.get(Face, face.id, with_for_update=True)
+        if kept is not None and kept.status != "withdrawn":
+            kept.status, kept.quality = "enrolled", enrolled.quality
+            kept.warnings, kept.box = enrolled.warnings, enrolled.box
+        await self._failures.resolve(session, _undone(face), "enrolled")
         return kept
 
-    async def _forget(self, face: Face, refusal: PhotoRefused) -> None:
+    async def _forget(self, claim: Claim, face: Face, refusal: PhotoRefused) -> None:
         self._metrics.enrolment_ended(refusal.slug)
         async with self._database.write() as session:
             await session.execute(delete(Face).where(Face.id == face.id))
+            await note_refusal(session, face.id, refusal)
+            await self._queue.finish(session, claim)
             await self._failures.resolve(session, _undone(face), refusal.slug)
         await self._archive.forget([face.photo_sha256])
+
+    async def _finish(self, claim: Claim, outcome: str) -> None:
+        async with self._database.write() as session:
+            await self._queue.finish(session, claim)
+            await self._failures.resolve_faces(session, [claim.subject_id], outcome)
+
+    async def _read(self, face_id: str) -> Face | None:
+        async with self._database.read() as session:
+            return await session.get(Face, face_id)
 
 
 def _undone(face: Face) -> Undone:

@@ -1,12 +1,15 @@
 """The ledger of calls to the inference tier without an answer, each to be made good later."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.database import Database
 from gateway_server.journal import current_request_id
+from gateway_server.metrics import Metrics
 from gateway_server.paging import Page, read_page
 from gateway_server.problems import FailureNotFound, Outage
 from gateway_server.tables import Failure, FailureKind, now
@@ -20,13 +23,15 @@ class Undone:
     search_id: str | None = None
     person_id: str | None = None
     face_id: str | None = None
+    removal_id: str | None = None
 
 
 class FailureLedger:
     """One open row for each thing undone: failing again counts its attempts, success closes it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, metrics: Metrics) -> None:
         self._database = database
+        self._metrics = metrics
 
     async def record(
         self,
@@ -34,8 +39,13 @@ class FailureLedger:
         undone: Undone,
         outage: Outage,
         photo_sha256: str | None = None,
+        next_attempt_at: datetime | None = None,
     ) -> str:
-        """The failure's id; within the transaction that records what else came of it."""
+        """The failure's id; within the transaction that records what else came of it.
+
+        `next_attempt_at`: None when only an operator's retry makes another attempt.
+        """
+        self._metrics.attempt_failed(undone.kind, outage.reason)
         failure = await _find_open(session, undone)
         if failure is None:
             failure = Failure(**asdict(undone), photo_sha256=photo_sha256, attempts=0)
@@ -43,21 +53,28 @@ class FailureLedger:
         failure.reason, failure.detail = outage.reason, outage.detail
         failure.request_id = current_request_id()
         failure.attempts += 1
-        failure.last_attempt_at = now()
+        failure.last_attempt_at, failure.next_attempt_at = now(), next_attempt_at
         await session.flush()
         return failure.id
-
-    async def begin_attempt(self, session: AsyncSession, undone: Undone) -> None:
-        """From now on it is somebody's living work again; see leftovers.py."""
-        failure = await _find_open(session, undone)
-        if failure is not None:
-            failure.last_attempt_at = now()
 
     async def resolve(self, session: AsyncSession, undone: Undone, outcome: str) -> None:
         """Within the transaction that records the success."""
         failure = await _find_open(session, undone)
         if failure is not None:
             failure.resolved_at, failure.outcome = now(), outcome
+            failure.next_attempt_at = None
+
+    async def resolve_faces(
+        self, session: AsyncSession, face_ids: Collection[str], outcome: str
+    ) -> None:
+        """Whatever of these faces was undone need not be done any more."""
+        theirs = update(Failure).where(
+            Failure.face_id.in_(face_ids),
+            Failure.kind == "enrolment",
+            Failure.resolved_at.is_(None),
+        )
+        ended = {"resolved_at": now(), "outcome": outcome, "next_attempt_at": None}
+        await session.execute(theirs.values(ended))
 
     async def get(self, failure_id: str) -> Failure:
         async with self._database.read() as session:
@@ -66,8 +83,11 @@ class FailureLedger:
             raise FailureNotFound
         return failure
 
-    async def list(self, *, only_open: bool, cursor: str | None, limit: int) -> Page[Failure]:
-        wanted = [Failure.resolved_at.is_(None)] if only_open else []
+    async def list(
+        self, *, only_open: bool, given_up: bool, cursor: str | None, limit: int
+    ) -> Page[Failure]:
+        wanted = [Failure.resolved_at.is_(None)] if only_open or given_up else []
+        wanted += [Failure.next_attempt_at.is_(None)] if given_up else []
         async with self._database.read() as session:
             return await read_page(session, Failure, wanted, cursor, limit)
 

@@ -6,24 +6,38 @@ from dataclasses import dataclass
 
 import httpx
 
+from gateway_server.audit import AuditLog
 from gateway_server.auth import Keyring
+from gateway_server.breaker import Breaker, BreakerSettings
 from gateway_server.cache import open_cache
+from gateway_server.caretaker import Caretaker
 from gateway_server.database import Database
+from gateway_server.door import Door
 from gateway_server.enrolment import Enrolment
 from gateway_server.failures import FailureLedger
+from gateway_server.imports.arrival import ImportIntake
+from gateway_server.imports.import_folder import ImportFolder
+from gateway_server.imports.importer import Importer
+from gateway_server.imports.service import ImportLimits, ImportService
 from gateway_server.inference_client import InferenceClient, make_http
 from gateway_server.intake import Intake, PhotoLimits
-from gateway_server.leftovers import Leftovers
+from gateway_server.jobs import JobQueue
+from gateway_server.limits import open_limits
 from gateway_server.metrics import Metrics
+from gateway_server.one_time import OneTimeRequests
 from gateway_server.person_service import PersonService
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.photo_store import PhotoFolder
 from gateway_server.readiness import Readiness
 from gateway_server.reenrolment import Reenrolment
+from gateway_server.removals import Removals
+from gateway_server.retention import Retention
 from gateway_server.retries import Retries
+from gateway_server.search_desk import SearchDesk
 from gateway_server.search_reader import SearchReader
 from gateway_server.search_service import SearchService
 from gateway_server.settings import Settings
+from gateway_server.workers import Pace, Workers
 
 
 @dataclass(frozen=True)
@@ -31,14 +45,23 @@ class Gateway:
     """What the routes reach for."""
 
     keyring: Keyring
+    door: Door
+    audit: AuditLog
     intake: Intake
-    searches: SearchService
+    one_time: OneTimeRequests
+    search_desk: SearchDesk
     search_reader: SearchReader
     persons: PersonService
+    import_intake: ImportIntake
+    imports: ImportService
     failures: FailureLedger
     retries: Retries
+    removals: Removals
     reenrolment: Reenrolment
-    leftovers: Leftovers
+    queue: JobQueue
+    workers: Workers
+    retention: Retention
+    caretaker: Caretaker
     readiness: Readiness
     max_photos_per_request: int
 
@@ -59,23 +82,71 @@ async def open_gateway(
         )
         closing.push_async_callback(cache.close)
         http = await closing.enter_async_context(make_http(settings, transport))
-        inference = InferenceClient(http, metrics)
+        breaker = Breaker(BreakerSettings(settings.breaker_failures, settings.breaker_pause_s))
+        inference = InferenceClient(http, metrics, breaker)
         archive = PhotoArchive(database, store)
-        failures = FailureLedger(database)
-        searches = SearchService(database, archive, inference, cache, failures, metrics)
-        enrolment = Enrolment(database, archive, inference, failures, metrics)
-        persons = PersonService(database, archive, inference, enrolment, failures)
+        failures = FailureLedger(database, metrics)
+        queue = JobQueue(database, settings.job_lease_s, settings.longest_pause_s)
+        searches = SearchService(database, archive, inference, cache, queue, failures, metrics)
+        enrolment = Enrolment(database, archive, inference, queue, failures, metrics)
+        removals = Removals(database, archive, inference, cache, queue, failures)
         limits = PhotoLimits(settings.max_photo_bytes, settings.max_photo_pixels)
+        intake = Intake(store, limits, settings.upload_within_s)
+        uploads = ImportFolder(settings.import_dir)
+        imports = ImportService(
+            database,
+            uploads,
+            Importer(database, archive, intake, queue, settings.import_batch),
+            queue,
+            ImportLimits(settings.import_max_rows, settings.max_photo_bytes),
+            lambda: breaker.refuses_for_s,
+        )
+        await imports.sweep()
+        workers = Workers(
+            database,
+            queue,
+            {"search": searches, "enrolment": enrolment, "deletion": removals, "import": imports},
+            _pace(settings),
+            lambda: breaker.refuses_for_s,
+        )
+        one_time = OneTimeRequests(database, settings.job_lease_s, settings.idempotency_kept_s)
+        keyring = Keyring(database)
+        rates = open_limits(settings)
+        closing.push_async_callback(rates.close)
+        retention = Retention(database, archive, store, one_time, settings.retention_days)
+        wait_s = settings.answer_wait_s
+        reader = SearchReader(database, archive, inference)
+        metrics.watch(queue, workers, breaker)
         yield Gateway(
-            keyring=Keyring(database),
-            intake=Intake(store, limits),
-            searches=searches,
-            search_reader=SearchReader(database, archive, inference),
-            persons=persons,
+            keyring=keyring,
+            door=Door(keyring, rates),
+            audit=AuditLog(database),
+            intake=intake,
+            one_time=one_time,
+            search_desk=SearchDesk(searches, reader, queue, workers, wait_s, settings.max_waiting),
+            search_reader=reader,
+            persons=PersonService(database, archive, queue, removals, workers, wait_s),
+            import_intake=ImportIntake(uploads, settings.import_max_bytes),
+            imports=imports,
             failures=failures,
-            retries=Retries(database, failures, searches, enrolment, persons),
+            retries=Retries(database, failures, searches, enrolment, removals, workers, wait_s),
+            removals=removals,
             reenrolment=Reenrolment(database, inference, enrolment),
-            leftovers=Leftovers(database, failures, settings.abandoned_after_s),
+            queue=queue,
+            workers=workers,
+            retention=retention,
+            caretaker=Caretaker(database, retention),
             readiness=Readiness(database, store, inference),
             max_photos_per_request=settings.max_photos_per_request,
         )
+
+
+def _pace(settings: Settings) -> Pace:
+    return Pace(
+        concurrency=settings.job_concurrency,
+        lease_s=settings.job_lease_s,
+        attempts=settings.job_attempts,
+        first_pause_s=settings.first_pause_s,
+        longest_pause_s=settings.longest_pause_s,
+        drain_s=settings.drain_s,
+    )

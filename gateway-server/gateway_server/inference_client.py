@@ -6,10 +6,12 @@
 
 Every call has its timeouts. All may be made twice (faces are enrolled under an id of our choosing),
 so one whose connection was refused or lost is made again at once. One that timed out after it was
-sent is not: the tier is busy enough with the first.
+sent is not: the tier is busy enough with the first. When calls fail again and again, the breaker
+refuses further ones before they are made.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -18,8 +20,9 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import ValidationError
 
+from gateway_server.breaker import Breaker
 from gateway_server.inference_answers import Answer, EnrolledFace, Gallery, Match
-from gateway_server.journal import REQUEST_ID_HEADER, current_request_id
+from gateway_server.journal import headers_passed_on
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import StoredPhoto
 from gateway_server.problems import (
@@ -36,10 +39,11 @@ TIMEOUT = "inference-timeout"
 FAILED = "inference-failed"
 REJECTED = "inference-rejected"
 GARBLED = "inference-garbled"
+BREAKER_OPEN = "inference-breaker-open"
 FACE_ID_IN_USE = "face-id-in-use"  # the same face was enrolled with another number
 
 READY_TIMEOUT_S = 3.0  # whoever asks for readiness gives up soon
-PAUSES_S = (0.05, 0.1)  # before the second attempt and the third
+PAUSES_S = (0.05, 0.1)  # before the second attempt and the third, give or take a half
 KEEPALIVE_EXPIRY_S = 1.0  # shorter than the server's, so that it is rarely the one to hang up
 _LOST = (httpx.ConnectTimeout, httpx.NetworkError, httpx.RemoteProtocolError)
 
@@ -69,9 +73,10 @@ def make_http(settings: Settings, transport: httpx.AsyncBaseTransport | None) ->
 
 
 class InferenceClient:
-    def __init__(self, http: httpx.AsyncClient, metrics: Metrics) -> None:
+    def __init__(self, http: httpx.AsyncClient, metrics: Metrics, breaker: Breaker) -> None:
         self._http = http
         self._metrics = metrics
+        self._breaker = breaker
 
     async def gallery(self) -> Gallery:
         return _read(Gallery, await self._call("gallery", "GET", "/v1/gallery"))
@@ -107,7 +112,8 @@ class InferenceClient:
         await self._call("delete_face", "DELETE", address, absent_is_well=True)
 
     async def check_ready(self) -> None:
-        await self._call("ready", "GET", "/readyz", timeout=READY_TIMEOUT_S)
+        """Whatever the breaker says: it is asked for the truth."""
+        _raise_for_problem(await self._send("GET", "/readyz", timeout=READY_TIMEOUT_S))
 
     async def _call(
         self,
@@ -121,7 +127,7 @@ class InferenceClient:
         started_s = time.perf_counter()
         outcome = "answered"
         try:
-            answer = await self._send(method, address, **form)
+            answer = await self._send_unless_in_vain(method, address, **form)
             if not (absent_is_well and answer.status_code == httpx.codes.NOT_FOUND):
                 _raise_for_problem(answer)
         except InferenceUnavailable as outage:
@@ -135,8 +141,29 @@ class InferenceClient:
             self._metrics.inference_called(operation, outcome, duration_s)
         return answer
 
+    async def _send_unless_in_vain(self, method: str, address: str, **form: Any) -> httpx.Response:
+        if not self._breaker.begin():
+            wait_s = self._breaker.refuses_for_s
+            raise InferenceUnavailable(
+                f"The inference tier has failed again and again; next look in {wait_s:.1f} s",
+                reason=BREAKER_OPEN,
+            )
+        try:
+            answer = await self._send(method, address, **form)
+        except InferenceUnavailable as outage:
+            if isinstance(outage.__cause__, httpx.PoolTimeout):  # our own crowd, not its fault
+                self._breaker.abandoned()
+            else:
+                self._breaker.failed()
+            raise
+        except BaseException:
+            self._breaker.abandoned()
+            raise
+        self._breaker.failed() if answer.is_server_error else self._breaker.succeeded()
+        return answer
+
     async def _send(self, method: str, address: str, **form: Any) -> httpx.Response:
-        headers = {**form.pop("headers", {}), REQUEST_ID_HEADER: current_request_id()}
+        headers = {**form.pop("headers", {}), **headers_passed_on()}
         try:
             return await self._insist(method, address, headers=headers, **form)
         except httpx.HTTPError as error:
@@ -146,7 +173,7 @@ class InferenceClient:
         for pause_s in PAUSES_S:
             with suppress(*_LOST):
                 return await self._http.request(method, address, **form)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         return await self._http.request(method, address, **form)
 
 

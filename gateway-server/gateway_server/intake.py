@@ -1,17 +1,19 @@
 """The gateway's door for photos: a form is checked while it arrives and refused as early as can be.
 
 Size, type and number are judged before the rest is read; no pixel is ever decoded. Each photo goes
-to the disk as it comes, under no name; what is not saved when the form is put down is gone.
+to the disk as it comes, under no name; what is not saved when the form is put down is gone. What is
+saved holds the picture alone: where it was taken, and by whom, is cut out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
 from gateway_server.image_header import SIGNATURE_BYTES, TYPES, read_size, sniff_type
+from gateway_server.metadata import strip_metadata
 from gateway_server.multipart import MultipartReader, PartBegins, PartContinues, PartEnds
 from gateway_server.photo_store import PhotoName, PhotoStore, Spool
 from gateway_server.problems import (
@@ -25,12 +27,14 @@ from gateway_server.problems import (
     TooManyPixels,
     UnknownField,
     UnsupportedImageType,
+    UploadTooSlow,
     WrongPhotoField,
 )
 from gateway_server.texts import TextRule
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 MAX_JSON_BYTES = 64 * 1024
+JSON_WITHIN_S = 30.0
 MAX_LENGTH_DIGITS = 18  # of a Content-Length that is worth reading to its end
 
 
@@ -62,11 +66,20 @@ class Form:
     texts: Mapping[str, str]
     photos: tuple[CheckedPhoto, ...]
 
+    def said(self) -> Iterator[str]:
+        """All that it says, in an order of its own: whether two forms ask the same."""
+        for name, text in sorted(self.texts.items()):
+            yield from (name, text)
+        for photo in self.photos:
+            yield photo.name.sha256
+
 
 class Intake:
-    def __init__(self, store: PhotoStore, limits: PhotoLimits) -> None:
+    def __init__(self, store: PhotoStore, limits: PhotoLimits, within_s: float) -> None:
+        """`within_s`: a form has arrived by then, or it is refused."""
         self._store = store
         self._limits = limits
+        self._within_s = within_s
 
     @asynccontextmanager
     async def receive(self, request: Request, shape: FormShape) -> AsyncIterator[Form]:
@@ -78,12 +91,30 @@ class Intake:
         try:
             arrival.expect(request.headers.get("content-length"))
             reader = MultipartReader(request.headers.get("content-type"))
-            async for piece in request.stream():
-                await arrival.take(reader, piece)
-            reader.finish()
+            await self._read(request, arrival, reader)
             yield arrival.form()
         finally:
             arrival.discard()
+
+    async def _read(self, request: Request, arrival: "_Arrival", reader: MultipartReader) -> None:
+        try:
+            async with asyncio.timeout(self._within_s):
+                async for piece in request.stream():
+                    await arrival.take(reader, piece)
+        except TimeoutError as error:
+            raise UploadTooSlow(f"It has to arrive within {self._within_s:g} s") from error
+        reader.finish()
+
+    def spool(self) -> Spool:
+        """For a photo that comes from elsewhere than a form; whoever asks for it discards it."""
+        return self._store.spool()
+
+    def check(self, spool: Spool, pieces: Iterable[bytes]) -> CheckedPhoto:
+        """The same checks as of a form's photo. It blocks: for a thread."""
+        arriving = _ArrivingPhoto(spool, self._limits)
+        for piece in pieces:
+            arriving.write(piece)
+        return arriving.finish()
 
 
 @dataclass
@@ -124,14 +155,16 @@ class _ArrivingPhoto:
             raise EmptyPhoto
         if self._media_type is None:
             raise UnsupportedImageType(f"By its content, it is none of {', '.join(TYPES)}")
-        sha256 = self.spool.finish()
+        came = self.spool.read()
         width, height = read_size(self.spool.path, self._media_type)
         if width * height > self._limits.max_pixels:
             rule = (
                 f"A photo may have {self._limits.max_pixels} pixels; this one is {width}x{height}"
             )
             raise TooManyPixels(rule)
-        return CheckedPhoto(self.spool, PhotoName(sha256, self._media_type), width, height)
+        self.spool.replace(strip_metadata(came, self._media_type))
+        name = PhotoName(self.spool.finish(), self._media_type)
+        return CheckedPhoto(self.spool, name, width, height)
 
 
 class _Arrival:
@@ -211,8 +244,12 @@ class _Arrival:
 async def read_limited(request: Request) -> bytes:
     """The whole body of a request that carries no photo."""
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_JSON_BYTES:
-            raise RequestTooLarge(f"A body without a photo may have {MAX_JSON_BYTES} bytes")
+    try:
+        async with asyncio.timeout(JSON_WITHIN_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MAX_JSON_BYTES:
+                    raise RequestTooLarge(f"A body without a photo may have {MAX_JSON_BYTES} bytes")
+    except TimeoutError as error:
+        raise UploadTooSlow(f"It has to arrive within {JSON_WITHIN_S:g} s") from error
     return bytes(body)

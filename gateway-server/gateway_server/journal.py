@@ -10,6 +10,8 @@ import re
 import sys
 import time
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -22,15 +24,34 @@ from gateway_server.metrics import Metrics
 from gateway_server.problems import MEDIA_TYPE, InternalError
 
 REQUEST_ID_HEADER = "X-Request-Id"
+TRACE_HEADER = "traceparent"
 CLIENT_CLOSED_REQUEST = 499
+_ACCEPTED_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 _request_id: ContextVar[str] = ContextVar("request_id", default="-")
+_trace: ContextVar[str | None] = ContextVar("traceparent", default=None)
 _log = logging.getLogger(__name__)
 
 
 def current_request_id() -> str:
     return _request_id.get()
+
+
+def headers_passed_on() -> dict[str, str]:
+    """What the tiers behind us get to know of the request: its id, and its W3C trace, if any."""
+    trace = _trace.get()
+    return {REQUEST_ID_HEADER: current_request_id()} | ({TRACE_HEADER: trace} if trace else {})
+
+
+@contextmanager
+def in_request(request_id: str) -> Iterator[None]:
+    """Work that is done later, or by another process, speaks under the id it came with."""
+    token = _request_id.set(request_id)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
 
 
 def _accept_or_make(offered: str | None) -> str:
@@ -73,15 +94,17 @@ class Journal:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _accept_or_make(Headers(scope=scope).get(REQUEST_ID_HEADER))
-        token = _request_id.set(request_id)
-        answer = _Answer(send, request_id)
+        headers = Headers(scope=scope)
+        request_id = _accept_or_make(headers.get(REQUEST_ID_HEADER))
+        trace = headers.get(TRACE_HEADER, "")
+        _trace.set(trace if _ACCEPTED_TRACE.fullmatch(trace) else None)
+        answer = _Answer(send, request_id, scope.setdefault("state", {}))
         started_s = time.perf_counter()
-        try:
-            await self._answer(scope, receive, answer)
-        finally:
-            self._write_line(scope, answer.status, time.perf_counter() - started_s)
-            _request_id.reset(token)
+        with in_request(request_id):
+            try:
+                await self._answer(scope, receive, answer)
+            finally:
+                self._write_line(scope, answer.status, time.perf_counter() - started_s)
 
     async def _answer(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         try:
@@ -103,15 +126,18 @@ class Journal:
 
 
 class _Answer:
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, state: Mapping[str, Any]) -> None:
+        """`state`: of the request; its `answer_headers` are added to the answer."""
         self._send = send
         self._request_id = request_id
+        self._state = state
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
+            headers.update(self._state.get("answer_headers", {}))
             headers[REQUEST_ID_HEADER] = self._request_id
             headers["X-Content-Type-Options"] = "nosniff"
         await self._send(message)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-import uuid
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +12,14 @@ from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.problems import InvalidCursor
-from gateway_server.tables import Failure, Person
+from gateway_server.tables import ApiKey, Audit, Failure, ImportRun, Person
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_CURSOR_CHARACTERS = 200
-R = TypeVar("R", Person, Failure)
+_ID = re.compile(r"[0-9a-f-]{12,36}")
+R = TypeVar("R", Person, Failure, ApiKey, Audit, ImportRun)
+T = TypeVar("T", Person, Failure, ApiKey, ImportRun)
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,29 @@ class Cursor:
     id: str
 
     def encode(self) -> str:
-        place = json.dumps([self.created_at.isoformat(), self.id])
-        return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+        return encode_place([self.created_at.isoformat(), self.id])
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        try:
-            moment, row_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            return cls(datetime.fromisoformat(moment).astimezone(UTC), str(uuid.UUID(row_id)))
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
-            raise InvalidCursor(f"The cursor is {text!r}") from error
+        match decode_place(text):
+            case [str(moment), str(row_id)] if _ID.fullmatch(row_id):
+                try:
+                    return cls(datetime.fromisoformat(moment).astimezone(UTC), row_id)
+                except (ValueError, OverflowError) as error:
+                    raise InvalidCursor(f"The cursor is {text!r}") from error
+        raise InvalidCursor(f"The cursor is {text!r}")
+
+
+def encode_place(place: Sequence[str | int]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def decode_place(text: str) -> object:
+    try:
+        place: object = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except ValueError as error:
+        raise InvalidCursor(f"The cursor is {text!r}") from error
+    return place
 
 
 @dataclass(frozen=True)
@@ -46,11 +61,11 @@ class Page(Generic[R]):
 
 async def read_page(
     session: AsyncSession,
-    kind: type[R],
+    kind: type[T],
     wanted: Sequence[ColumnElement[bool]],
     cursor: str | None,
     limit: int,
-) -> Page[R]:
+) -> Page[T]:
     """The next `limit` rows that are wanted, and the cursor of those after them."""
     query = select(kind).where(*wanted)
     if cursor is not None:

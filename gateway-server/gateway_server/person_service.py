@@ -1,35 +1,37 @@
 """People: their rows here, their faces in the inference tier.
 
-Adding goes photo, rows here, inference tier; removing goes inference tier, rows here, photo. A
-crash between two steps leaves a face pending or a removal to be repeated, never a loss.
+The rows come first, with the jobs that bring the inference tier in line with them: adding, taking
+out whoever is found, removing. An answer waits a while for these, and says what is still under way.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway_server.audit import append
+from gateway_server.auth import Caller
 from gateway_server.database import Database
-from gateway_server.enrolment import Enrolment
-from gateway_server.failures import FailureLedger, Undone
-from gateway_server.inference_client import InferenceClient
 from gateway_server.intake import CheckedPhoto
+from gateway_server.jobs import Claim, JobQueue
+from gateway_server.one_time import Made
 from gateway_server.paging import Page, read_page
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import (
     DuplicatePhoto,
     FaceNotFound,
-    InferenceUnavailable,
     NoPhotoAccepted,
-    Outage,
     PersonNotFound,
+    PhotoRefused,
     Problem,
 )
-from gateway_server.schemas import FaceOut, PersonEnrolled, PersonOut, PhotoOutcome
-from gateway_server.tables import Face, Person, new_id
+from gateway_server.removals import Removals
+from gateway_server.schemas import FaceOut, PersonEnrolled, PersonOut, PersonStatus, PhotoOutcome
+from gateway_server.tables import Face, Person, Removal, new_id, now
 from gateway_server.texts import LINE, NOTES, OPTION, check_name, fold, parse_day
+from gateway_server.workers import Workers
 
 DETAIL_RULES = {
     "name": LINE,
@@ -59,45 +61,51 @@ class PersonService:
         self,
         database: Database,
         archive: PhotoArchive,
-        inference: InferenceClient,
-        enrolment: Enrolment,
-        failures: FailureLedger,
+        queue: JobQueue,
+        removals: Removals,
+        workers: Workers,
+        wait_s: float,
     ) -> None:
+        """`wait_s`: how long an answer waits for the inference tier, before it says `pending`."""
         self._database = database
         self._archive = archive
-        self._inference = inference
-        self._enrolment = enrolment
-        self._failures = failures
+        self._queue = queue
+        self._removals = removals
+        self._workers = workers
+        self._wait_s = wait_s
 
     async def register(
-        self, details: Mapping[str, Any], photos: Sequence[CheckedPhoto]
+        self, details: Mapping[str, Any], photos: Sequence[CheckedPhoto], made: Made
     ) -> PersonEnrolled:
         """A new person; one whose photos are all refused is not kept."""
-        person_id = new_id()
-        faces = await self._record(person_id, details, photos)
-        ended = dict(
-            zip(faces, await self._enrolment.enrol_each(list(faces.values())), strict=True)
-        )
-        outcomes = list(_outcomes(photos, ended))
-        await self._check_kept(person_id, outcomes, ended.values())
-        person = await self.get(person_id)
-        return PersonEnrolled(**dict(person), photos=outcomes)
+        with self._workers.room_for(len(photos)) as held:
+            claims = await self._record(made.subject_id, details, photos, held=held)
+            begun = self._workers.begin(claims.values())
+        ended = await self._workers.wait(begun, self._wait_s)
+        problems = {sha256: ended.get(claim.subject_id) for sha256, claim in claims.items()}
+        outcomes = await self._outcomes(made.subject_id, photos, problems)
+        if all(outcome.status == "refused" for outcome in outcomes):
+            await self.delete(made.subject_id, made.caller)
+            raise NoPhotoAccepted(photos=[one.model_dump(mode="json") for one in outcomes])
+        person = await self.get(made.subject_id)
+        return PersonEnrolled(**dict(person), photos=list(outcomes))
 
     async def add_face(
-        self, person_id: str, photo: CheckedPhoto, face_index: int | None
+        self, person_id: str, photo: CheckedPhoto, face_index: int | None, made: Made
     ) -> tuple[FaceOut, bool]:
-        """The enrolled face, and whether it is new; the same photo again changes nothing."""
-        async with self._database.write() as session:
-            await _lock_person(session, person_id)
-            await self._archive.keep(session, [photo])
-            face = await _find_face(session, person_id, photo.name.sha256)
-            if face is None:
-                face = Face(person_id=person_id, photo_sha256=photo.name.sha256)
-                session.add(face)
-            if face.status != "enrolled":
-                face.face_index = face_index
-        is_new = face.status != "enrolled"
-        return FaceOut.from_row(await self._enrolment.enrol(face) if is_new else face), is_new
+        """The face, and whether it is new; the same photo again changes nothing."""
+        with self._workers.room_for(1) as held:
+            face, claim = await self._record_face(person_id, photo, face_index, made, held=held)
+            begun = self._workers.begin([claim] if claim else [])
+        problem = (await self._workers.wait(begun, self._wait_s)).get(face.id)
+        if isinstance(problem, PhotoRefused):
+            raise problem
+        async with self._database.read() as session:
+            now_kept = await session.get(Face, face.id)
+        if now_kept is None:
+            raise FaceNotFound("The face was deleted while it was enrolled")
+        is_new = claim is not None or face.id == made.subject_id  # begun before, and broken off
+        return FaceOut.from_row(now_kept), is_new
 
     async def get(self, person_id: str) -> PersonOut:
         async with self._database.read() as session:
@@ -117,97 +125,134 @@ class PersonService:
             person = await _lock_person(session, person_id)
             for name, value in details.items():
                 setattr(person, name, value)
-            person.search_text = _search_text(person.name, person.reference)
+            person.search_text = searchable(person.name, person.reference)
+            await append(session, "change", person_id=person_id)
         return await self.get(person_id)
 
-    async def delete(self, person_id: str) -> None:
-        await self.get(person_id)
-        await self.delete_again(person_id)
-
-    async def delete_again(self, person_id: str) -> None:
-        """Also there when here is nobody any more, which is told by PersonNotFound.
-
-        Asked for once more at the end: an enrolment may have put the person back there before the
-        rows were gone.
-        """
-        undone = Undone("deletion", person_id=person_id)
-        await self._delete_there(undone, person_id)
-        await self._archive.forget(await self._delete_rows(undone, person_id))
-        await self._delete_there(undone, person_id)
-
-    async def _delete_there(self, undone: Undone, person_id: str) -> None:
-        try:
-            await self._inference.delete_person(person_id)
-        except InferenceUnavailable as outage:
-            raise await self._postpone(undone, outage) from outage
-
-    async def _delete_rows(self, undone: Undone, person_id: str) -> Sequence[str]:
-        """The sha256 of the photos that the person's faces were made from."""
+    async def set_status(self, person_id: str, status: PersonStatus) -> PersonOut:
+        """Found: their faces are out of every search from now on; missing: they are back in it."""
         async with self._database.write() as session:
-            await _lock_person(session, person_id)
-            removed = delete(Face).where(Face.person_id == person_id)
-            photos = (await session.scalars(removed.returning(Face.photo_sha256))).all()
-            await session.execute(delete(Person).where(Person.id == person_id))
-            await self._failures.resolve(session, undone, "deleted")
-        return photos
+            person = await _lock_person(session, person_id)
+            claims: Sequence[Claim] = []
+            if (person.found_at is not None) != (status == "found"):
+                person.found_at = now() if status == "found" else None
+                claims = await self._turn_faces(session, person_id, status)
+            await append(session, "change", person_id=person_id)
+        begun = self._workers.begin(claims)
+        await self._workers.wait(begun, self._wait_s)
+        return await self.get(person_id)
 
-    async def delete_face(self, person_id: str, face_id: str) -> None:
-        async with self._database.read() as session:
-            face = await session.get(Face, face_id)
-        if face is None or face.person_id != person_id:
-            raise FaceNotFound
-        undone = Undone("deletion", person_id=person_id, face_id=face_id)
-        try:
-            await self._inference.delete_face(person_id, face_id)
-        except InferenceUnavailable as outage:
-            raise await self._postpone(undone, outage) from outage
-        async with self._database.write() as session:
-            await session.execute(delete(Face).where(Face.id == face_id))
-            await self._failures.resolve(session, undone, "deleted")
-        await self._archive.forget([face.photo_sha256])
+    async def delete(self, person_id: str, caller: Caller) -> Removal:
+        """Gone here; gone everywhere if the removal says so, and soon if not."""
+        with self._workers.room_for(1) as held:
+            claim = await self._removals.of_person(person_id, caller, held=held)
+            return await self._removed(claim)
+
+    async def delete_face(self, person_id: str, face_id: str, caller: Caller) -> Removal:
+        with self._workers.room_for(1) as held:
+            claim = await self._removals.of_face(person_id, face_id, caller, held=held)
+            return await self._removed(claim)
+
+    async def _removed(self, claim: Claim) -> Removal:
+        await self._workers.wait(self._workers.begin([claim]), self._wait_s)
+        return await self._removals.get(claim.subject_id)
+
+    async def _turn_faces(
+        self, session: AsyncSession, person_id: str, status: PersonStatus
+    ) -> Sequence[Claim]:
+        faces = (await session.scalars(select(Face).where(Face.person_id == person_id))).all()
+        for face in faces:
+            face.status = "withdrawn" if status == "found" else "pending"
+        return [await self._queue.add(session, "enrolment", one.id, held=False) for one in faces]
 
     async def _record(
-        self, person_id: str, details: Mapping[str, Any], photos: Sequence[CheckedPhoto]
-    ) -> dict[str, Face]:
-        """Person, photos and pending faces, durable; the faces by their photo's sha256."""
+        self,
+        person_id: str,
+        details: Mapping[str, Any],
+        photos: Sequence[CheckedPhoto],
+        *,
+        held: bool,
+    ) -> Mapping[str, Claim]:
+        """Person, photos, pending faces, and what is to be done by photo: durable.
+
+        What is there already, because a request that was broken off is repeated, stays.
+        """
         by_sha256 = {photo.name.sha256: photo for photo in photos}
-        text = _search_text(details["name"], details.get("reference"))
-        faces = {one: Face(id=new_id(), person_id=person_id, photo_sha256=one) for one in by_sha256}
         async with self._database.write() as session:
             await self._archive.keep(session, by_sha256.values())
-            session.add(Person(id=person_id, search_text=text, **details))
+            if await session.get(Person, person_id, with_for_update=True) is None:
+                text = searchable(details["name"], details.get("reference"))
+                session.add(Person(id=person_id, search_text=text, **details))
+                await session.flush()
+            known = await _faces_by_photo(session, person_id)
+            new = [
+                Face(id=new_id(), person_id=person_id, photo_sha256=sha256)
+                for sha256 in by_sha256
+                if sha256 not in known
+            ]
+            session.add_all(new)
             await session.flush()
-            session.add_all(faces.values())
-        return faces
+            waiting = [*new, *(face for face in known.values() if face.status == "pending")]
+            claims = {
+                face.photo_sha256: await self._queue.add(session, "enrolment", face.id, held=held)
+                for face in waiting
+            }
+            for sha256 in by_sha256:
+                await append(session, "create", person_id=person_id, photo_sha256=sha256)
+            return claims
 
-    async def _check_kept(
-        self, person_id: str, outcomes: Sequence[PhotoOutcome], ended: Iterable[Face | Problem]
-    ) -> None:
-        reached = {outcome.status for outcome in outcomes}
-        if "enrolled" in reached:
-            return
-        photos = [outcome.model_dump(mode="json") for outcome in outcomes]
-        for outage in ended:
-            if isinstance(outage, Outage):
-                raise outage.about(photos=photos)
-        await self.delete(person_id)
-        raise NoPhotoAccepted(photos=photos)
-
-    async def _postpone(self, undone: Undone, outage: InferenceUnavailable) -> InferenceUnavailable:
+    async def _record_face(
+        self,
+        person_id: str,
+        photo: CheckedPhoto,
+        face_index: int | None,
+        made: Made,
+        *,
+        held: bool,
+    ) -> tuple[Face, Claim | None]:
+        """No claim where there is nothing to do: the photo is enrolled, or its person found."""
         async with self._database.write() as session:
-            failure_id = await self._failures.record(session, undone, outage)
-        return outage.about(person_id=undone.person_id, failure_id=failure_id)
+            person = await _lock_person(session, person_id)
+            await self._archive.keep(session, [photo])
+            face = (await _faces_by_photo(session, person_id)).get(photo.name.sha256)
+            if face is None:
+                face = Face(id=made.subject_id, person_id=person_id, photo_sha256=photo.name.sha256)
+                face.status = "withdrawn" if person.found_at else "pending"
+                session.add(face)
+            claim = None
+            if face.status == "pending":
+                face.face_index = face_index
+                await session.flush()
+                claim = await self._queue.add(session, "enrolment", face.id, held=held)
+            about = {"person_id": person_id, "photo_sha256": photo.name.sha256}
+            await append(session, "create", **about, subject_id=face.id)
+            return face, claim
 
+    async def _outcomes(
+        self,
+        person_id: str,
+        photos: Sequence[CheckedPhoto],
+        problems: Mapping[str, Problem | None],
+    ) -> Sequence[PhotoOutcome]:
+        """One for each photo as it came; a photo that came twice is refused the second time.
 
-def _outcomes(
-    photos: Sequence[CheckedPhoto], ended: Mapping[str, Face | Problem]
-) -> Iterator[PhotoOutcome]:
-    """One for each photo as it came; a photo that came twice is refused the second time."""
-    seen: set[str] = set()
-    for index, photo in enumerate(photos):
-        sha256 = photo.name.sha256
-        yield PhotoOutcome.of(index, DuplicatePhoto() if sha256 in seen else ended[sha256])
-        seen.add(sha256)
+        `problems`: by the photo's sha256, what it met.
+        """
+        async with self._database.read() as session:
+            faces = await _faces_by_photo(session, person_id)
+        outcomes: list[PhotoOutcome] = []
+        seen: set[str] = set()
+        for index, photo in enumerate(photos):
+            sha256 = photo.name.sha256
+            face, problem = faces.get(sha256), problems.get(sha256)
+            if sha256 in seen:
+                outcomes.append(PhotoOutcome.refused(index, DuplicatePhoto()))
+            elif face is not None:
+                outcomes.append(PhotoOutcome.kept(index, face, problem))
+            else:
+                outcomes.append(PhotoOutcome.refused(index, problem or FaceNotFound()))
+            seen.add(sha256)
+        return outcomes
 
 
 async def _lock_person(session: AsyncSession, person_id: str) -> Person:
@@ -217,11 +262,10 @@ async def _lock_person(session: AsyncSession, person_id: str) -> Person:
     return person
 
 
-async def _find_face(session: AsyncSession, person_id: str, photo_sha256: str) -> Face | None:
-    """The face that this photo has already become."""
-    same = {"person_id": person_id, "photo_sha256": photo_sha256}
-    return (await session.scalars(select(Face).filter_by(**same))).one_or_none()
+async def _faces_by_photo(session: AsyncSession, person_id: str) -> dict[str, Face]:
+    faces = await session.scalars(select(Face).where(Face.person_id == person_id))
+    return {face.photo_sha256: face for face in faces}
 
 
-def _search_text(name: str, reference: str | None) -> str:
+def searchable(name: str, reference: str | None) -> str:
     return fold(f"{name}\n{reference or ''}")

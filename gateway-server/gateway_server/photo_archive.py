@@ -8,15 +8,15 @@ and no face without its file.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select
+from sqlalchemy import Executable, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway_server.database import Database
+from gateway_server.database import Database, on_postgresql
 from gateway_server.intake import CheckedPhoto
 from gateway_server.photo_store import PhotoName, PhotoStore
 from gateway_server.problems import PhotoStoreUnavailable
-from gateway_server.tables import Face, Photo, Search
+from gateway_server.tables import Face, Photo, Search, now
 
 
 @dataclass(frozen=True)
@@ -44,24 +44,36 @@ class PhotoArchive:
         data = await self._store.open(PhotoName(row.sha256, row.media_type))
         return StoredPhoto(data, row.media_type)
 
-    async def forget(self, sha256s: Iterable[str]) -> None:
-        """Delete those of the photos that no search and no face refers to any more."""
+    async def forget(self, sha256s: Iterable[str]) -> int:
+        """Delete those of the photos that no search and no face refers to any more: how many."""
+        forgotten = 0
         for sha256 in sorted(set(sha256s)):
             async with self._database.write() as session:
-                await self._forget_unreferenced(session, sha256)
+                forgotten += await self._forget_unreferenced(session, sha256)
+        return forgotten
 
-    async def _forget_unreferenced(self, session: AsyncSession, sha256: str) -> None:
+    async def sweep(self, orphan: PhotoName) -> bool:
+        """Delete a file that no row knows, unless a row has come for it meanwhile.
+
+        For a moment it has a row, so that nobody keeps the same photo while the file goes.
+        """
+        async with self._database.write() as session:
+            await session.execute(_insert_unless_there(session, orphan))
+            return await self._forget_unreferenced(session, orphan.sha256)
+
+    async def _forget_unreferenced(self, session: AsyncSession, sha256: str) -> bool:
         locked = select(Photo).where(Photo.sha256 == sha256).with_for_update()
         row = await session.scalar(locked)
         if row is None or await _is_referenced(session, sha256):
-            return
+            return False
         await session.delete(row)
         await session.flush()
         await self._store.delete(PhotoName(row.sha256, row.media_type))
+        return True
 
 
 async def _lock_row(session: AsyncSession, photo: CheckedPhoto) -> None:
-    insert = postgresql.insert if _is_postgresql(session) else sqlite.insert
+    insert = postgresql.insert if on_postgresql(session) else sqlite.insert
     values = {
         "sha256": photo.name.sha256,
         "media_type": photo.name.media_type,
@@ -77,8 +89,14 @@ async def _lock_row(session: AsyncSession, photo: CheckedPhoto) -> None:
     )
 
 
-def _is_postgresql(session: AsyncSession) -> bool:
-    return session.get_bind().dialect.name == "postgresql"
+def _insert_unless_there(session: AsyncSession, name: PhotoName) -> Executable:
+    insert = postgresql.insert if on_postgresql(session) else sqlite.insert
+    values = {"sha256": name.sha256, "media_type": name.media_type}
+    return (
+        insert(Photo)
+        .values(**values, bytes=0, width=0, height=0, created_at=now())
+        .on_conflict_do_nothing()
+    )
 
 
 async def _is_referenced(session: AsyncSession, sha256: str) -> bool:

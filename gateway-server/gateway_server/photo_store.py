@@ -1,11 +1,11 @@
 """Where photos lie: a port, and the folder behind it. A photo's name is made of its own content."""
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import ParamSpec, Protocol, TypeVar
 from gateway_server.problems import PhotoStoreUnavailable
 
 _PRIVATE = 0o700
-ABANDONED_AFTER_S = 3600  # since its last byte: far longer than an upload may pause
+_ARRIVING = "arriving-"
 P = ParamSpec("P")
 R = TypeVar("R")
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp", "image/heic": "heic"}
@@ -33,17 +33,21 @@ class PhotoName:
 
 
 class Spool:
-    """A photo that is still arriving, under no name yet. `discard` leaves a saved one alone."""
+    """A photo that is still arriving, under no name yet. `discard` leaves a saved one alone.
+
+    Its file is locked as long as it is somebody's: the lock of a killed process is gone with it.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
-            descriptor, path = tempfile.mkstemp(prefix="arriving-", dir=folder)
+            descriptor, path = tempfile.mkstemp(prefix=_ARRIVING, dir=folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise _unavailable(error) from error
         self.path = Path(path)
         self.size_bytes = 0
         self._hash = hashlib.sha256()
-        self._file = os.fdopen(descriptor, "wb")
+        self._file = os.fdopen(descriptor, "w+b")
 
     def write(self, piece: bytes) -> None:
         try:
@@ -53,19 +57,39 @@ class Spool:
         self._hash.update(piece)
         self.size_bytes += len(piece)
 
+    def read(self) -> bytes:
+        """All that has arrived."""
+        try:
+            self._file.flush()
+            return self.path.read_bytes()
+        except OSError as error:
+            raise _unavailable(error) from error
+
+    def replace(self, content: bytes) -> None:
+        try:
+            self._file.seek(0)
+            self._file.truncate()
+        except OSError as error:
+            raise _unavailable(error) from error
+        self._hash, self.size_bytes = hashlib.sha256(), 0
+        self.write(content)
+
     def finish(self) -> str:
         """Bring every byte to the disk; the content's sha256 in hexadecimal."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._file.close()
         except OSError as error:
             raise _unavailable(error) from error
         return self._hash.hexdigest()
 
-    def discard(self) -> None:
+    def close(self) -> None:
+        """Let go of the file, and of its lock."""
         with suppress(OSError):  # a full disk: what could not be written is not wanted any more
             self._file.close()
+
+    def discard(self) -> None:
+        self.close()
         self.path.unlink(missing_ok=True)
 
 
@@ -83,6 +107,16 @@ class PhotoStore(Protocol):
         """Deleting a photo that is not there is no error."""
 
 
+class PhotoInventory(Protocol):
+    """What lies there, held against the rows."""
+
+    def files(self, older_than_s: float) -> AsyncIterator[Sequence[PhotoName]]:
+        """Every photo whose last byte came before this moment of Unix time, some at a time."""
+
+    async def missing(self, names: Sequence[PhotoName]) -> Sequence[PhotoName]:
+        """Those that do not lie there."""
+
+
 class PhotoFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -93,22 +127,23 @@ class PhotoFolder:
         try:
             self._folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             self._spool_folder.mkdir(mode=_PRIVATE, exist_ok=True)
-            self._sweep(time.time() - ABANDONED_AFTER_S)
+            self._sweep()
         except OSError as error:
             raise _unavailable(error) from error
 
-    def _sweep(self, before_s: float) -> None:
-        """Another gateway's uploads may still be arriving: only old ones are nobody's."""
-        for half in self._spool_folder.iterdir():
-            with suppress(FileNotFoundError):
-                if half.stat().st_mtime < before_s:
-                    half.unlink()
+    def _sweep(self) -> None:
+        """Half photos that nobody holds: another gateway's uploads may still be arriving."""
+        for half in self._spool_folder.glob(_ARRIVING + "*"):
+            with suppress(FileNotFoundError, BlockingIOError), half.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                half.unlink()
 
     def spool(self) -> Spool:
         return Spool(self._spool_folder)
 
     async def save(self, spool: Spool, name: PhotoName) -> None:
         await _in_thread(_rename_durably, spool.path, self._folder / name.path)
+        spool.close()
 
     async def open(self, name: PhotoName) -> bytes:
         path = self._folder / name.path
@@ -117,6 +152,26 @@ class PhotoFolder:
     async def delete(self, name: PhotoName) -> None:
         path = self._folder / name.path
         await _in_thread(path.unlink, missing_ok=True)
+
+    async def files(self, older_than_s: float) -> AsyncIterator[Sequence[PhotoName]]:
+        for outer in await _in_thread(sorted, self._folder.glob("[0-9a-f]" * 2)):
+            yield await _in_thread(_names_in, outer, older_than_s)
+
+    async def missing(self, names: Sequence[PhotoName]) -> Sequence[PhotoName]:
+        return await _in_thread(lambda: [n for n in names if not (self._folder / n.path).exists()])
+
+
+def _names_in(outer: Path, older_than_s: float) -> Sequence[PhotoName]:
+    """What is named as a photo of ours is; other files are nobody's business here."""
+    types = {extension: media_type for media_type, extension in EXTENSIONS.items()}
+    names = []
+    for path in outer.glob("??/*.*"):
+        name = PhotoName(path.stem, types.get(path.suffix[1:], ""))
+        if name.media_type and name.path == path.relative_to(outer.parent):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < older_than_s:
+                    names.append(name)
+    return names
 
 
 async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -2,16 +2,19 @@
 
 Problem                        one answer, its `type` is urn:reunite:problem:<slug>
 ├── Refusal                    the request is at fault; sending it again changes nothing
-│   ├── AccessRefused          no key, a wrong key, or a key of the wrong role
+│   ├── AccessRefused          no key, a wrong key, a key of the wrong role, or too often
 │   ├── FormRefused            the request's shape: multipart, fields, JSON, their number and size
 │   ├── ValueRefused           one value in it: an option, a name, a date, a cursor
 │   ├── PhotoRefused           the photo; decided here or, for faces, by the inference tier
+│   ├── ImportRefused          a table, an archive, or one row of them
 │   ├── NotFound               no such thing, or not yours to see
 │   └── Conflict               not now, in this state
 ├── Outage                     something behind the gateway is away; 503 with Retry-After
 │   ├── InferenceUnavailable   has several reasons for the failure's row
 │   ├── DatabaseUnavailable
 │   ├── PhotoStoreUnavailable
+│   ├── CacheUnavailable       only a deletion asks for its confirmation
+│   ├── TooBusy
 │   └── NotReady
 └── InternalError              a defect of ours; its traceback goes to the journal alone
 """
@@ -79,6 +82,14 @@ class Forbidden(AccessRefused):
     slug, status, title = "forbidden", 403, "This key's role may not do this"
 
 
+class RateLimited(AccessRefused):
+    slug, status, title = "rate-limited", 429, "Too much was asked in too short a time"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": str(self.facts["retry_after_s"])}
+
+
 class FormRefused(Refusal):
     pass
 
@@ -99,6 +110,14 @@ class RequestTooLarge(FormRefused):
     slug, status, title = "request-too-large", 413, "The request is too large"
 
 
+class UploadTooSlow(FormRefused):
+    slug, status, title = "upload-too-slow", 408, "The upload did not arrive in time"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Connection": "close"}
+
+
 class UnknownField(FormRefused):
     slug, status, title = "unknown-field", 400, "The form has a field that is not known here"
 
@@ -113,6 +132,14 @@ class RepeatedField(FormRefused):
 
 class FieldTooLong(FormRefused):
     slug, status, title = "field-too-long", 400, "A field is too long"
+
+
+class ImportTooLarge(FormRefused):
+    slug, status, title = "import-too-large", 413, "The import has too many bytes"
+
+
+class ImportPartMissing(FormRefused):
+    slug, status, title = "import-part-missing", 400, "The form lacks the table or the archive"
 
 
 class PhotoMissing(FormRefused):
@@ -175,6 +202,14 @@ class CandidateNotInSearch(ValueRefused):
     slug, title = "candidate-not-in-search", "This person is not a candidate of this search"
 
 
+class InvalidIdempotencyKey(ValueRefused):
+    slug, title = "invalid-idempotency-key", "An Idempotency-Key has 1 to 255 ASCII characters"
+
+
+class IdempotencyKeyReused(ValueRefused):
+    slug, title = "idempotency-key-reused", "This Idempotency-Key came with another request"
+
+
 class PhotoRefused(Refusal):
     status = 422
 
@@ -223,6 +258,46 @@ class NoPhotoAccepted(PhotoRefused):
     slug, title = "no-photo-accepted", "None of the photos could be enrolled"
 
 
+class ImportRefused(Refusal):
+    status = 422
+
+
+class InvalidTable(ImportRefused):
+    slug, title = "invalid-table", "The table is not CSV in UTF-8 with the known columns"
+
+
+class TooManyRows(ImportRefused):
+    slug, status, title = "too-many-rows", 413, "The table has too many rows"
+
+
+class BrokenArchive(ImportRefused):
+    slug, title = "broken-archive", "The archive is not a ZIP that can be read"
+
+
+class TooManyEntries(ImportRefused):
+    slug, status, title = "too-many-entries", 413, "The archive has too many entries"
+
+
+class InvalidRow(ImportRefused):
+    slug, title = "invalid-row", "The row does not fit the table"
+
+
+class UnsafePath(ImportRefused):
+    slug, title = "unsafe-path", "The photo's name leads out of the import"
+
+
+class PhotoNotInImport(ImportRefused):
+    slug, title = "photo-not-in-import", "The import has no such photo"
+
+
+class UnreadableEntry(ImportRefused):
+    slug, title = "unreadable-entry", "The archive's entry cannot be read"
+
+
+class AmbiguousReference(ImportRefused):
+    slug, title = "ambiguous-reference", "Several people have this reference"
+
+
 class NotFound(Refusal):
     slug, status, title = "not-found", 404, "There is nothing at this address"
 
@@ -239,8 +314,20 @@ class FaceNotFound(NotFound):
     slug, title = "face-not-found", "There is no such face"
 
 
+class RemovalNotFound(NotFound):
+    slug, title = "removal-not-found", "There is no such removal"
+
+
+class ImportNotFound(NotFound):
+    slug, title = "import-not-found", "There is no such import"
+
+
 class FailureNotFound(NotFound):
     slug, title = "failure-not-found", "There is no such failure"
+
+
+class KeyNotFound(NotFound):
+    slug, title = "key-not-found", "There is no such key"
 
 
 class MethodNotAllowed(Refusal):
@@ -257,6 +344,30 @@ class SearchNotDone(Conflict):
 
 class FailureResolved(Conflict):
     slug, title = "failure-resolved", "The failure has been resolved already"
+
+
+class KeyEnded(Conflict):
+    slug, title = "key-ended", "The key has been revoked or has expired"
+
+
+class LastAdminKey(Conflict):
+    slug, title = "last-admin-key", "This is the only admin's key that is valid"
+
+
+class SecretShownBefore(Conflict):
+    slug, title = "secret-shown-before", "The first answer showed a secret, which is kept nowhere"
+
+
+class ImportConflict(Conflict):
+    slug, title = "import-conflict", "Another import of the same folder has not ended"
+
+
+class IdempotencyKeyInUse(Conflict):
+    slug, title = "idempotency-key-in-use", "The first request with this key is under way"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {"Retry-After": "1"}
 
 
 class Outage(Problem):
@@ -291,6 +402,14 @@ class DatabaseUnavailable(Outage):
 
 class PhotoStoreUnavailable(Outage):
     slug, title = "photo-store-unavailable", "The photo cannot be stored or read now"
+
+
+class CacheUnavailable(Outage):
+    slug, title = "cache-unavailable", "The cache of results is away"
+
+
+class TooBusy(Outage):
+    slug, title = "too-busy", "More is waiting to be worked off than is sensible"
 
 
 class NotReady(Outage):

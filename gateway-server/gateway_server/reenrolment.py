@@ -39,10 +39,13 @@ class Reenrolment:
 
     async def count_faces(self) -> int:
         async with self._database.read() as session:
-            return await session.scalar(select(func.count()).select_from(Face)) or 0
+            wanted = select(func.count()).select_from(Face).where(Face.status != "withdrawn")
+            return await session.scalar(wanted) or 0
 
     async def run(self) -> AsyncGenerator[Resent, None]:
-        """Each person put, each face sent, enrolled and pending alike; deleted since: left out.
+        """Each person put, each face sent, enrolled and pending alike.
+
+        Left out: what was deleted since, and the withdrawn faces of those who were found.
 
         A refused face stays as it is here: whether its photo goes is for people to decide.
         """
@@ -59,11 +62,12 @@ class Reenrolment:
             return (await session.scalars(ordered.limit(PERSONS_AT_A_TIME))).all()
 
     async def _send_person(self, person: Person) -> AsyncGenerator[Resent, None]:
-        if not person.faces:
+        faces = [face for face in person.faces if face.status != "withdrawn"]
+        if not faces:
             problem = await self._put(person.id)
             if problem is not None:
                 yield Resent(person.id, None, problem)
-        for face in person.faces:
+        for face in faces:
             try:
                 yield Resent(person.id, face.id, await self._send(face))
             except FaceNotFound:

@@ -6,11 +6,24 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
+from gateway_server.auth import KeyStatus, Role, status_of
 from gateway_server.inference_answers import ModelName, Quality, Verdict
-from gateway_server.problems import Outage, Problem
-from gateway_server.tables import Face, Failure, Person, Search
+from gateway_server.problems import Problem
+from gateway_server.tables import (
+    ApiKey,
+    Face,
+    Failure,
+    ImportRow,
+    ImportRun,
+    Person,
+    Removal,
+    Search,
+)
 
+MAX_KEY_DAYS = 3650
+MAX_GRACE_S = 7 * 86_400
 Judgement = Literal["same", "different", "unsure"]
+PersonStatus = Literal["missing", "found"]
 Status = Literal["queued", "running", "done", "failed"]
 
 
@@ -130,12 +143,16 @@ class SearchOut(Shape):
     problem: ProblemSummary | None = Field(None, description="why a failed search failed")
 
     @classmethod
-    def from_row(cls, row: Search, names: dict[str, str]) -> "SearchOut":
+    def from_row(
+        cls, row: Search, names: dict[str, str], *, is_running: bool = False
+    ) -> "SearchOut":
         """`names` by person id: today's, not those of the day of the search."""
         known: dict[str, Any] = {
             name: getattr(row, name)
             for name in ("id", "status", "cached", "request_id", "created_at")
         }
+        if row.status == "queued" and is_running:
+            known["status"] = "running"
         if row.status == "failed":
             return cls(**known, problem=ProblemSummary.model_validate(row.problem))
         if row.answer is None:
@@ -158,8 +175,9 @@ class FeedbackOut(Shape):
 
 class FaceOut(Shape):
     face_id: str
-    status: Literal["pending", "enrolled"] = Field(
-        description="pending: stored here, and not yet confirmed by the inference tier"
+    status: Literal["pending", "enrolled", "withdrawn"] = Field(
+        description="pending: stored here, and not yet confirmed by the inference tier; "
+        "withdrawn: out of the search, as the person is found"
     )
     quality: int | None
     warnings: list[str] | None
@@ -176,19 +194,24 @@ class FaceOut(Shape):
 
 class PersonOut(Shape):
     id: str
+    status: PersonStatus
     name: str
     reference: str | None
     birth_date: date | None
     missing_since: date | None
     notes: str | None
+    found_at: datetime | None
     created_at: datetime
     updated_at: datetime
     faces: list[FaceOut]
 
     @classmethod
     def from_row(cls, row: Person) -> "PersonOut":
-        own = {name: getattr(row, name) for name in cls.model_fields if name != "faces"}
-        return cls(**own, faces=[FaceOut.from_row(face) for face in row.faces])
+        own = {
+            name: getattr(row, name) for name in cls.model_fields if name not in {"faces", "status"}
+        }
+        status: PersonStatus = "found" if row.found_at else "missing"
+        return cls(**own, status=status, faces=[FaceOut.from_row(face) for face in row.faces])
 
 
 class PhotoOutcome(Shape):
@@ -202,16 +225,19 @@ class PhotoOutcome(Shape):
     problem: ProblemSummary | None = None
 
     @classmethod
-    def of(cls, index: int, ended: Face | Problem) -> "PhotoOutcome":
-        if isinstance(ended, Face):
-            face = FaceOut.from_row(ended)
+    def kept(cls, index: int, row: Face, problem: Problem | None) -> "PhotoOutcome":
+        """`problem`: why a pending one has not been enrolled yet, where that is known."""
+        if row.status == "enrolled":
+            face = FaceOut.from_row(row)
             found = face.model_dump(include={"face_id", "quality", "warnings"})
             return cls(index=index, status="enrolled", **found)
-        problem = ProblemSummary.model_validate(ended.summary())
-        if isinstance(ended, Outage):
-            face_id = str(ended.facts["face_id"])
-            return cls(index=index, status="pending", face_id=face_id, problem=problem)
-        return cls(index=index, status="refused", problem=problem)
+        why = ProblemSummary.model_validate(problem.summary()) if problem else None
+        return cls(index=index, status="pending", face_id=row.id, problem=why)
+
+    @classmethod
+    def refused(cls, index: int, problem: Problem) -> "PhotoOutcome":
+        why = ProblemSummary.model_validate(problem.summary())
+        return cls(index=index, status="refused", problem=why)
 
 
 class PersonEnrolled(PersonOut):
@@ -231,6 +257,31 @@ class PersonChange(Document):
     birth_date: str | None = Field(None, examples=["1990-05-17"])
     missing_since: str | None = Field(None, examples=["2024-02-29"])
     notes: str | None = None
+    status: PersonStatus | None = Field(
+        None, description="found: out of every search from now on; missing: back in it"
+    )
+
+
+class RemovalOut(Shape):
+    """The receipt of a deletion; a time that is missing has not come yet."""
+
+    id: str
+    status: Literal["deleting", "deleted"]
+    person_id: str
+    face_id: str | None
+    photos: int = Field(description="stored photos that were to be deleted")
+    requested_at: datetime
+    vectors_deleted_at: datetime | None
+    photos_deleted_at: datetime | None
+    answers_deleted_at: datetime | None = Field(description="cached answers")
+    done_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Removal) -> "RemovalOut":
+        derived = {"status", "photos"}
+        own = {name: getattr(row, name) for name in cls.model_fields if name not in derived}
+        done: Literal["deleting", "deleted"] = "deleted" if row.done_at else "deleting"
+        return cls(**own, status=done, photos=len(row.photo_sha256s))
 
 
 class FailureOut(Shape):
@@ -243,9 +294,13 @@ class FailureOut(Shape):
     search_id: str | None
     person_id: str | None
     face_id: str | None
+    removal_id: str | None
     attempts: int
     created_at: datetime
     last_attempt_at: datetime
+    next_attempt_at: datetime | None = Field(
+        description="null when it is resolved, or given up until an operator retries it"
+    )
     resolved_at: datetime | None
     outcome: str | None = Field(
         description="how it was resolved: done, enrolled, deleted, or a refusal"
@@ -258,6 +313,161 @@ class FailureOut(Shape):
 
 class FailurePage(Shape):
     failures: list[FailureOut]
+    next_cursor: str | None
+
+
+class RetriedOut(Shape):
+    retried: int = Field(description="open failures that got another attempt")
+
+
+class KeyIn(Document):
+    name: str = Field(description="whose it is, for the list")
+    role: Role
+    expires_days: int | None = Field(None, ge=1, le=MAX_KEY_DAYS, description="null: never")
+
+
+class KeyRotation(Document):
+    grace_s: int = Field(
+        0, ge=0, le=MAX_GRACE_S, description="for so long the secret before is good as well"
+    )
+    expires_days: int | None = Field(
+        None, ge=1, le=MAX_KEY_DAYS, description="from now; null: when it would have anyway"
+    )
+
+
+class KeyOut(Shape):
+    id: str
+    name: str
+    role: Role
+    status: KeyStatus
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="to the minute")
+    previous_until: datetime | None = Field(
+        description="until when the secret before the last rotation is good"
+    )
+    revoked_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: ApiKey) -> "KeyOut":
+        own = {name: getattr(row, name) for name in cls.model_fields if name != "status"}
+        return cls(**own, status=status_of(row))
+
+
+class KeyShown(KeyOut):
+    key: str = Field(description="shown this once, and kept nowhere")
+
+
+class KeyPage(Shape):
+    keys: list[KeyOut]
+    next_cursor: str | None
+
+
+class AuditOut(Shape):
+    """One access, and its place in the chain: `sha256` seals the row and the one before it."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+    seq: int
+    at: datetime
+    key_id: str | None = Field(description="null: the gateway by itself, or a command on its host")
+    role: str
+    action: str
+    outcome: Literal["allowed", "refused", "failed"]
+    reason: str | None = Field(examples=["search-not-found"])
+    person_id: str | None
+    search_id: str | None
+    subject_id: str | None = Field(description="a face, a key, a failure or a removal")
+    photo_sha256: str | None
+    purpose: str | None
+    request_id: str
+    previous_sha256: str
+    sha256: str
+
+
+class AuditPage(Shape):
+    rows: list[AuditOut]
+    next_cursor: str | None
+
+
+RowOutcome = Literal["waiting", "pending", "enrolled", "duplicate", "refused", "deleted"]
+
+
+class ImportCounts(Shape):
+    """Rows by what became of them."""
+
+    waiting: int = 0
+    pending: int = Field(0, description="stored, and not yet confirmed by the inference tier")
+    enrolled: int = 0
+    duplicate: int = Field(0, description="the person had the photo already")
+    refused: int = 0
+    deleted: int = Field(0, description="face or person were deleted since")
+    also_of: int = Field(0, description="among the others: the photo is another person's, too")
+
+
+class ImportOut(Shape):
+    id: str
+    status: Literal["queued", "running", "done", "failed"] = Field(
+        description="done: no row waits, and no enrolment is under way"
+    )
+    total: int | None = Field(description="rows; null while they are still counted")
+    progress: float = Field(description="share of the rows that have ended, 0 to 1")
+    rows: ImportCounts
+    created_at: datetime
+    finished_at: datetime | None = Field(description="since when no row waits")
+    problem: ProblemSummary | None = Field(description="why the import as a whole has failed")
+
+    @classmethod
+    def from_row(cls, row: ImportRun, rows: ImportCounts, *, under_way: bool) -> "ImportOut":
+        counts = rows.model_dump(exclude={"also_of"})
+        total = row.total if row.total is not None else row.staged_at and sum(counts.values())
+        ended = sum(counts.values()) - rows.waiting - rows.pending
+        return cls.model_validate(
+            {
+                "id": row.id,
+                "status": _import_status(row, rows, under_way=under_way),
+                "total": total,
+                "progress": round(ended / total, 4) if total else 0.0,
+                "rows": rows,
+                "created_at": row.created_at,
+                "finished_at": row.finished_at,
+                "problem": row.problem,
+            }
+        )
+
+
+def _import_status(row: ImportRun, rows: ImportCounts, *, under_way: bool) -> str:
+    if row.problem is not None:
+        return "failed"
+    if row.finished_at is not None and not under_way:
+        return "done"
+    ended = sum(rows.model_dump(exclude={"waiting", "also_of"}).values())
+    return "running" if row.finished_at is not None or ended else "queued"
+
+
+class ImportPage(Shape):
+    imports: list[ImportOut]
+    next_cursor: str | None
+
+
+class ImportRowOut(Shape):
+    row: int = Field(description="as a spreadsheet counts: the header is 1")
+    reference: str | None
+    file: str | None
+    outcome: RowOutcome
+    person_id: str | None
+    also_of: str | None = Field(description="another person with the same photo: a warning")
+    problem: ProblemSummary | None
+
+    @classmethod
+    def from_row(cls, row: ImportRow, outcome: str) -> "ImportRowOut":
+        names = ("reference", "file", "person_id", "also_of", "problem")
+        own = {name: getattr(row, name) for name in names}
+        return cls.model_validate({"row": row.number, "outcome": outcome, **own})
+
+
+class ImportRowPage(Shape):
+    rows: list[ImportRowOut]
     next_cursor: str | None
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway_server.audit import append, note
 from gateway_server.auth import Caller
 from gateway_server.database import Database
 from gateway_server.inference_client import InferenceClient
@@ -18,7 +19,7 @@ from gateway_server.problems import (
     SearchNotFound,
 )
 from gateway_server.schemas import SearchOut
-from gateway_server.tables import Face, Feedback, Person, Search
+from gateway_server.tables import Face, Feedback, Job, Person, Search, now
 
 
 class SearchReader:
@@ -35,10 +36,12 @@ class SearchReader:
         found = search.answer["candidates"] if search.answer else []
         async with self._database.read() as session:
             names = await _read_names(session, [one["person_id"] for one in found])
-        return SearchOut.from_row(search, names)
+            is_running = search.status == "queued" and await _is_held(session, search_id)
+        return SearchOut.from_row(search, names, is_running=is_running)
 
     async def photo(self, search_id: str, caller: Caller) -> StoredPhoto:
         search = await self._find(search_id, caller)
+        note(photo_sha256=search.photo_sha256)
         return await self._archive.read(search.photo_sha256)
 
     async def heatmap(self, search_id: str, caller: Caller) -> bytes:
@@ -72,6 +75,7 @@ class SearchReader:
                 session.add(Feedback(**judged, verdict=verdict))
             else:
                 earlier.verdict = verdict
+            await append(session, "judge", search_id=search_id, person_id=person_id)
         return earlier is None
 
     async def _find(self, search_id: str, caller: Caller) -> Search:
@@ -83,8 +87,16 @@ class SearchReader:
         return search
 
     async def _explain(self, photo_sha256: str, model: str, face_index: int | None) -> bytes:
+        note(photo_sha256=photo_sha256)
         photo = await self._archive.read(photo_sha256)
         return await self._inference.heatmap(photo, {"model": model, "face": face_index})
+
+
+async def _is_held(session: AsyncSession, search_id: str) -> bool:
+    held = select(Job.id).where(
+        Job.kind == "search", Job.subject_id == search_id, Job.leased_until > now()
+    )
+    return await session.scalar(held) is not None
 
 
 async def _read_names(session: AsyncSession, person_ids: Sequence[str]) -> dict[str, str]:

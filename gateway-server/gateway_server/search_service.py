@@ -1,31 +1,35 @@
 """A search from the stored photo to the answer: recorded, looked up or asked, recorded again.
 
-`accept` makes the search durable and `run` brings it to its end. A search may be run again at any
-time: by an operator's retry today, by whoever finds it queued tomorrow.
+`accept` makes the search durable, with the job that brings it to its end: at once where there is
+room, later where the inference tier is busy or away, by whichever process claims it.
 """
 
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway_server.auth import Caller
+from gateway_server.audit import append
 from gateway_server.cache import Cache
 from gateway_server.database import Database
 from gateway_server.failures import FailureLedger, Undone
 from gateway_server.inference_answers import Match, ModelFile
 from gateway_server.inference_client import InferenceClient
 from gateway_server.intake import CheckedPhoto
+from gateway_server.jobs import Claim, JobQueue
 from gateway_server.journal import current_request_id
 from gateway_server.metrics import Metrics
+from gateway_server.one_time import Made
 from gateway_server.photo_archive import PhotoArchive
-from gateway_server.problems import InferenceUnavailable, Problem, Refusal, SearchNotFound
-from gateway_server.tables import Search, now
+from gateway_server.problems import Outage, Refusal, SearchNotFound
+from gateway_server.tables import Person, Search, now
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class SearchService:
         archive: PhotoArchive,
         inference: InferenceClient,
         cache: Cache,
+        queue: JobQueue,
         failures: FailureLedger,
         metrics: Metrics,
     ) -> None:
@@ -56,66 +61,94 @@ class SearchService:
         self._archive = archive
         self._inference = inference
         self._cache = cache
+        self._queue = queue
         self._failures = failures
         self._metrics = metrics
 
-    async def accept(self, photo: CheckedPhoto, request: SearchRequest, caller: Caller) -> Search:
-        """Photo and search are durable when this returns."""
-        search = Search(
-            status="running",
-            key_id=caller.key_id,
-            request_id=current_request_id(),
-            photo_sha256=photo.name.sha256,
-            case_reference=request.case_reference,
-            purpose=request.purpose,
-            **asdict(request.options),
-        )
-        async with self._database.write() as session:
-            await self._archive.keep(session, [photo])
-            session.add(search)
-        return search
+    async def accept(
+        self, photo: CheckedPhoto, request: SearchRequest, made: Made, *, held: bool
+    ) -> Claim | None:
+        """Photo, search and the work to do are durable when this returns.
 
-    async def run(self, search: Search) -> None:
-        """Bring the search to its end, done or failed; why it failed is recorded and raised."""
+        None: a request that was broken off has made this very search already.
+        """
+        async with self._database.write() as session:
+            if await session.get(Search, made.subject_id) is not None:
+                return None
+            await self._archive.keep(session, [photo])
+            session.add(_new_search(photo, request, made))
+            claim = await self._queue.add(session, "search", made.subject_id, held=held)
+            await append(
+                session,
+                "search",
+                search_id=made.subject_id,
+                photo_sha256=photo.name.sha256,
+                purpose=request.purpose,
+            )
+            return claim
+
+    async def again(self, session: AsyncSession, search_id: str, *, held: bool) -> Claim:
+        """A failed search queued anew, within the caller's transaction."""
+        search = await session.get(Search, search_id, with_for_update=True)
+        if search is None:
+            raise SearchNotFound
+        if search.status == "failed":
+            search.status, search.problem, search.finished_at = "queued", None, None
+        return await self._queue.hurry(session, "search", search_id, held=held)
+
+    async def run(self, claim: Claim) -> None:
+        """Bring the search to its end; a photo without an answer is an end, an outage is not."""
         started_s = time.perf_counter()
+        async with self._database.read() as session:
+            search = await session.get(Search, claim.subject_id)
+        if search is None or search.status == "done":
+            await self._drop(claim)
+            return
         try:
             match, cached = await self._find(search)
-        except InferenceUnavailable as outage:
-            failure_id = await self._record_outage(search, outage)
-            raise outage.about(search_id=search.id, failure_id=failure_id) from outage
-        except Problem as problem:
-            await self._record_problem(search, problem)
-            raise problem.about(search_id=search.id) from problem
+        except Refusal as refusal:
+            await self._record_refusal(claim, refusal)
+            raise
         timings_ms = _timings(match, cached=cached, total_s=time.perf_counter() - started_s)
-        await self._record_match(search, match, timings_ms, cached=cached)
+        await self._record_match(claim, match, timings_ms, cached=cached)
 
-    async def run_again(self, search_id: str) -> None:
-        async with self._database.write() as session:
-            search = await session.get(Search, search_id)
-            if search is None:
-                raise SearchNotFound
-            if search.status == "done":
-                await self._failures.resolve(session, _undone(search), "done")
-                return
-            search.status, search.problem = "running", None
-            await self._failures.begin_attempt(session, _undone(search))
-        await self.run(search)
+    async def miss(
+        self, session: AsyncSession, claim: Claim, outage: Outage, next_attempt_at: datetime | None
+    ) -> None:
+        self._metrics.search_ended(outage.reason)
+        search = await session.get(Search, claim.subject_id, with_for_update=True)
+        if search is None:
+            return
+        if next_attempt_at is None:
+            await _end(session, claim, status="failed", problem=outage.summary())
+        await self._failures.record(
+            session, _undone(claim), outage, search.photo_sha256, next_attempt_at
+        )
 
     async def _find(self, search: Search) -> tuple[Match, bool]:
-        """The match, and whether it came from the cache."""
+        """The match, and whether it came from the cache; of equal searches one alone asks."""
         gallery = await self._inference.gallery()
-        known = await self._look_up(_cache_key(search, gallery.models, gallery.version))
+        key = _cache_key(search, gallery.models, gallery.version)
+        known = await self._look_up(key)
         if known is not None:
             return known, True
+        async with self._cache.turn(key):
+            found_meanwhile = await self._look_up(key, counted=False)
+            if found_meanwhile is not None:
+                return found_meanwhile, True
+            return await self._ask(search, gallery.models), False
+
+    async def _ask(self, search: Search, models: Mapping[str, ModelFile]) -> Match:
         photo = await self._archive.read(search.photo_sha256)
         match = await self._inference.match(photo, asdict(_options(search)))
-        key = _cache_key(search, gallery.models, match.gallery.version)
+        key = _cache_key(search, models, match.gallery.version)
         await self._cache.put(key, match.model_dump_json().encode())
-        return match, False
+        return match
 
-    async def _look_up(self, key: str) -> Match | None:
+    async def _look_up(self, key: str, *, counted: bool = True) -> Match | None:
         kept = await self._cache.get(key)
-        self._metrics.cache_looked_up(hit=kept is not None)
+        if counted or kept is not None:
+            self._metrics.cache_looked_up(hit=kept is not None)
         if kept is None:
             return None
         try:
@@ -124,43 +157,70 @@ class SearchService:
             return None
 
     async def _record_match(
-        self, search: Search, match: Match, timings_ms: dict[str, float], *, cached: bool
+        self, claim: Claim, match: Match, timings_ms: dict[str, float], *, cached: bool
     ) -> None:
-        self._metrics.search_ended("cached" if cached else "done")
         answer = match.model_dump(mode="json", exclude={"timings_ms"})
         async with self._database.write() as session:
+            answer["candidates"] = await _still_missing(session, answer["candidates"])
             found = {"answer": answer, "timings_ms": timings_ms, "cached": cached}
-            await _end(session, search, status="done", problem=None, **found)
-            await self._failures.resolve(session, _undone(search), "done")
+            await _end(session, claim, status="done", problem=None, **found)
+            await self._queue.finish(session, claim)
+            await self._failures.resolve(session, _undone(claim), "done")
+        self._metrics.search_ended("cached" if cached else "done")
 
-    async def _record_problem(self, search: Search, problem: Problem) -> None:
-        self._metrics.search_ended(problem.slug)
+    async def _record_refusal(self, claim: Claim, refusal: Refusal) -> None:
         async with self._database.write() as session:
-            await _end(session, search, status="failed", problem=problem.summary())
-            if isinstance(problem, Refusal):  # final; our own outage leaves a failure open
-                await self._failures.resolve(session, _undone(search), problem.slug)
+            await _end(session, claim, status="failed", problem=refusal.summary())
+            await self._queue.finish(session, claim)
+            await self._failures.resolve(session, _undone(claim), refusal.slug)
+        self._metrics.search_ended(refusal.slug)
 
-    async def _record_outage(self, search: Search, outage: InferenceUnavailable) -> str:
-        self._metrics.search_ended(outage.reason)
+    async def _drop(self, claim: Claim) -> None:
+        """Deleted since, or done by a holder whose lease had run out."""
         async with self._database.write() as session:
-            await _end(session, search, status="failed", problem=outage.summary())
-            return await self._failures.record(
-                session, _undone(search), outage, search.photo_sha256
-            )
+            await self._queue.finish(session, claim)
+            await self._failures.resolve(session, _undone(claim), "done")
 
 
-async def _end(session: AsyncSession, search: Search, **values: object) -> None:
-    """A search that is done stays done, whatever a second run met; one given up may be done."""
-    not_done = update(Search).where(Search.id == search.id, Search.status != "done")
+def _new_search(photo: CheckedPhoto, request: SearchRequest, made: Made) -> Search:
+    return Search(
+        id=made.subject_id,
+        status="queued",
+        key_id=made.caller.key_id,
+        request_id=current_request_id(),
+        photo_sha256=photo.name.sha256,
+        case_reference=request.case_reference,
+        purpose=request.purpose,
+        **asdict(request.options),
+    )
+
+
+async def _end(session: AsyncSession, claim: Claim, **values: object) -> None:
+    """A search that is done stays done."""
+    not_done = update(Search).where(Search.id == claim.subject_id, Search.status != "done")
     await session.execute(not_done.values(finished_at=now(), **values))
+
+
+async def _still_missing(
+    session: AsyncSession, candidates: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Without those who were found since: the inference tier may not have heard of it yet."""
+    ids = [one["person_id"] for one in candidates]
+    found = set(
+        await session.scalars(
+            select(Person.id).where(Person.id.in_(ids), Person.found_at.is_not(None))
+        )
+    )
+    left = [one for one in candidates if one["person_id"] not in found]
+    return [{**one, "rank": rank} for rank, one in enumerate(left, start=1)]
 
 
 def _options(search: Search) -> MatchOptions:
     return MatchOptions(search.top_k, search.model, search.face)
 
 
-def _undone(search: Search) -> Undone:
-    return Undone("search", search_id=search.id)
+def _undone(claim: Claim) -> Undone:
+    return Undone("search", search_id=claim.subject_id)
 
 
 def _cache_key(search: Search, models: Mapping[str, ModelFile], gallery_version: int) -> str:

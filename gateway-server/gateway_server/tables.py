@@ -1,16 +1,26 @@
-"""The gateway's rows: keys, photos, searches, people, faces, verdicts and failures."""
+"""The gateway's rows: keys, photos, searches, people, verdicts, failures, work, accesses."""
 
 import re
 import uuid
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FailureKind = Literal["search", "enrolment", "deletion"]
+JobKind = Literal["search", "enrolment", "deletion", "import"]
 
 
 def new_id() -> str:
@@ -54,7 +64,13 @@ class ApiKey(Row):
     name: Mapped[str] = mapped_column(String(200))
     role: Mapped[str] = mapped_column(String(16))
     secret_sha256: Mapped[str] = mapped_column(String(64))
+    previous_sha256: Mapped[str | None] = mapped_column(String(64))
+    """The secret before the last rotation, good until `previous_until`."""
+    previous_until: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """To the minute: not every request writes it."""
     revoked_at: Mapped[datetime | None]
 
 
@@ -95,7 +111,10 @@ class Search(Row):
 
 class Person(Row):
     __tablename__ = "person"
-    __table_args__ = (Index("person_by_age", "created_at", "id"),)
+    __table_args__ = (
+        Index("person_by_age", "created_at", "id"),
+        Index("person_by_reference", "reference"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     name: Mapped[str]
@@ -103,6 +122,8 @@ class Person(Row):
     birth_date: Mapped[date | None]
     missing_since: Mapped[date | None]
     notes: Mapped[str | None]
+    found_at: Mapped[datetime | None]
+    """Since when nobody looks for them any more: their faces are out of the search."""
     search_text: Mapped[str]
     """Name and reference, case-folded here: databases differ in what they fold."""
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -113,7 +134,10 @@ class Person(Row):
 
 
 class Face(Row):
-    """One photo of a person; `pending` until the inference tier has confirmed it."""
+    """One photo of a person; `pending` until the inference tier has confirmed it.
+
+    `withdrawn` while the person is found: kept here, and not in the inference tier.
+    """
 
     __tablename__ = "face"
     __table_args__ = (UniqueConstraint("person_id", "photo_sha256"),)
@@ -122,7 +146,7 @@ class Face(Row):
     person_id: Mapped[str] = mapped_column(ForeignKey(Person.id, ondelete="CASCADE"), index=True)
     photo_sha256: Mapped[str] = mapped_column(ForeignKey(Photo.sha256), index=True)
     face_index: Mapped[int | None]
-    status: Mapped[str] = mapped_column(String(8), default="pending")
+    status: Mapped[str] = mapped_column(String(16), default="pending")
     quality: Mapped[int | None]
     warnings: Mapped[list[Any] | None]
     box: Mapped[list[Any] | None]
@@ -149,10 +173,11 @@ class Failure(Row):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     kind: Mapped[FailureKind] = mapped_column(String(16))
-    """search, enrolment or deletion: it says which of the next three are set."""
+    """search, enrolment or deletion: it says which of the next four are set."""
     search_id: Mapped[str | None] = mapped_column(String(36), index=True)
     person_id: Mapped[str | None] = mapped_column(String(36), index=True)
     face_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    removal_id: Mapped[str | None] = mapped_column(String(36))
     reason: Mapped[str] = mapped_column(String(64))
     detail: Mapped[str]
     request_id: Mapped[str] = mapped_column(String(64))
@@ -160,5 +185,157 @@ class Failure(Row):
     attempts: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(default=now)
     last_attempt_at: Mapped[datetime] = mapped_column(default=now)
+    next_attempt_at: Mapped[datetime | None]
+    """None once it is given up, resolved, or waits for an operator."""
     resolved_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(String(64))
+
+
+class Job(Row):
+    """Work that must come to its end, whoever does it; the row goes when it has.
+
+    Whoever claims it holds it until `leased_until`; a killed holder's lease runs out.
+    """
+
+    __tablename__ = "job"
+    __table_args__ = (
+        UniqueConstraint("kind", "subject_id", name="job_of_subject"),
+        Index("job_by_turn", "run_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    kind: Mapped[JobKind] = mapped_column(String(16))
+    subject_id: Mapped[str] = mapped_column(String(36))
+    request_id: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    run_at: Mapped[datetime] = mapped_column(default=now)
+    attempts: Mapped[int] = mapped_column(default=0)
+    holder: Mapped[str | None] = mapped_column(String(36))
+    """Of one claim, not of a process: a lost lease cannot be mistaken for a living one."""
+    leased_until: Mapped[datetime | None]
+
+
+class Removal(Row):
+    """A person, or one face, on the way out: what is left to delete, and when each part was."""
+
+    __tablename__ = "removal"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    person_id: Mapped[str] = mapped_column(String(36), index=True)
+    face_id: Mapped[str | None] = mapped_column(String(36))
+    key_id: Mapped[str] = mapped_column(String(16))
+    photo_sha256s: Mapped[list[Any]]
+    requested_at: Mapped[datetime] = mapped_column(default=now)
+    settles_at: Mapped[datetime | None]
+    """Until then an enrolment that was under way may still arrive there: deleted once more."""
+    vectors_deleted_at: Mapped[datetime | None]
+    photos_deleted_at: Mapped[datetime | None]
+    answers_deleted_at: Mapped[datetime | None]
+    """Cached answers that may name the person."""
+    done_at: Mapped[datetime | None]
+
+
+class ImportRun(Row):
+    """Many people from one table: an upload that waits on the disk, or a folder of the host."""
+
+    __tablename__ = "import_run"
+    __table_args__ = (Index("import_run_by_age", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
+    key_id: Mapped[str | None] = mapped_column(String(16))
+    """None: a command on the host."""
+    folder: Mapped[str | None]
+    table_file: Mapped[str | None]
+    total: Mapped[int | None]
+    """Rows; None while a folder is still being read."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    staged_at: Mapped[datetime | None]
+    """Since when every row of the table is a row here."""
+    finished_at: Mapped[datetime | None]
+    """Since when none of them waits; their faces may still be on their way."""
+    problem: Mapped[dict[str, Any] | None]
+
+
+class ImportRow(Row):
+    """One row of an import's table; what it says of a person goes when its turn is over."""
+
+    __tablename__ = "import_row"
+    __table_args__ = (Index("import_row_by_outcome", "import_id", "outcome", "number"),)
+
+    import_id: Mapped[str] = mapped_column(
+        ForeignKey(ImportRun.id, ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """As a spreadsheet counts: the header is 1."""
+    outcome: Mapped[str] = mapped_column(String(16))
+    """waiting, kept, duplicate or refused; of a kept one, the face's row knows the rest."""
+    reference: Mapped[str | None]
+    file: Mapped[str | None]
+    details: Mapped[dict[str, Any] | None]
+    place: Mapped[dict[str, Any] | None]
+    """Where the photo lies in the archive."""
+    person_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    face_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    also_of: Mapped[str | None] = mapped_column(String(36))
+    """Another person who has the same photo."""
+    problem: Mapped[dict[str, Any] | None]
+
+
+class OneTime(Row):
+    """A POST that came with an Idempotency-Key, and what it was answered."""
+
+    __tablename__ = "one_time"
+
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), primary_key=True)
+    idempotency_key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    """sha256 of the method, the address and everything that the body said."""
+    subject_id: Mapped[str] = mapped_column(String(36), default=new_id)
+    """The id of what it makes: whoever repeats it after a crash finds what was made already."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    holder: Mapped[str | None] = mapped_column(String(36))
+    leased_until: Mapped[datetime | None]
+    status: Mapped[int | None]
+    """HTTP status of the answer; None while there is none."""
+    headers: Mapped[dict[str, Any] | None]
+    body: Mapped[str | None]
+
+
+class Audit(Row):
+    """One access to people, searches or photos; each row seals the one before it. Never changed.
+
+    It outlives what it is about: no keys, and no names, notes or pictures.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("audit_by_moment", "at"),)
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """1, 2, 3 … without a gap."""
+    at: Mapped[datetime]
+    key_id: Mapped[str | None] = mapped_column(String(16))
+    """None: the gateway by itself, or a command on its host."""
+    role: Mapped[str] = mapped_column(String(16))
+    action: Mapped[str] = mapped_column(String(32))
+    person_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    search_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    subject_id: Mapped[str | None] = mapped_column(String(36))
+    """What else it was about: a face, a key, a failure, a removal."""
+    photo_sha256: Mapped[str | None] = mapped_column(String(64))
+    purpose: Mapped[str | None]
+    request_id: Mapped[str] = mapped_column(String(64))
+    outcome: Mapped[str] = mapped_column(String(8))
+    reason: Mapped[str | None] = mapped_column(String(64))
+    """The problem's slug, unless the outcome is `allowed`."""
+    previous_sha256: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
+class Chore(Row):
+    """Something that is due once in a while, whichever gateway does it."""
+
+    __tablename__ = "chore"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    done_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]

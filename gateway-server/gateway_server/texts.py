@@ -2,7 +2,7 @@
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 from gateway_server.problems import FieldTooLong, InvalidDate, InvalidName, InvalidText
 
@@ -69,6 +69,17 @@ def parse_day(field: str, text: str | None) -> date | None:
         return date.fromisoformat(text)
     except ValueError as error:
         raise InvalidDate(f"`{field}` is {text!r}; a day is YYYY-MM-DD", field=field) from error
+
+
+def parse_moment(field: str, text: str | None) -> datetime | None:
+    """In UTC, unless it says otherwise; of a day alone, its first moment."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidDate(f"`{field}` is {text!r}; a moment is in ISO 8601", field=field) from error
 
 
 def fold(text: str) -> str:

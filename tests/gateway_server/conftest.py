@@ -1,11 +1,12 @@
 """The real app on each database, with a real HTTP app in the inference tier's place."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
@@ -14,19 +15,22 @@ from fastapi import FastAPI
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from gateway_server import search_desk, workers
 from gateway_server.app import create_app
 from gateway_server.auth import ROLES, Role
 from gateway_server.database import Database
 from gateway_server.gateway import Gateway
 from gateway_server.settings import Settings
-from gateway_server.tables import Row
 from tests.gateway_server.fake_inference import TOKEN, FakeInference
 from tests.gateway_server.photos import make_photo
 
 MAX_PHOTO_BYTES = 100_000
 MAX_PHOTO_PIXELS = 1_000_000
 ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+RETRIED_SOON = pytest.mark.usefixtures("retried_soon")
+UNTIL_LIMIT_S = 10.0
 Environment = Mapping[str, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,15 +73,15 @@ def database_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
     if request.param == "sqlite":
         return sqlite_url
     url: str = request.getfixturevalue("postgres_database")
-    tables = ", ".join(table.name for table in Row.metadata.sorted_tables)
-    asyncio.run(_execute(url, f"DROP TABLE IF EXISTS {tables} CASCADE"))
+    asyncio.run(_execute(url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
     return url
 
 
 async def _execute(url: Any, statement: str) -> None:
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
-        await connection.execute(text(statement))
+        for one in statement.split(";"):
+            await connection.execute(text(one))
     await engine.dispose()
 
 
@@ -91,15 +95,30 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
+    """What has failed once is left alone, so that a test can look at it; see `retried_soon`."""
     return {
         "DATABASE_URL": database_url,
         "PHOTO_DIR": str(tmp_path / "photos"),
+        "IMPORT_DIR": str(tmp_path / "imports"),
         "INFERENCE_URL": "http://inference",
         "INTERNAL_TOKEN": TOKEN,
         "MAX_PHOTO_BYTES": str(MAX_PHOTO_BYTES),
         "MAX_PHOTO_PIXELS": str(MAX_PHOTO_PIXELS),
         "MAX_PHOTOS_PER_REQUEST": "4",
+        "FIRST_PAUSE_S": "60",
+        "LONGEST_PAUSE_S": "60",
+        "ANSWER_WAIT_S": "5",
+        "DRAIN_S": "0.2",
+        "BREAKER_FAILURES": "1000",
     }
+
+
+@pytest.fixture
+def retried_soon(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has failed is tried again at once, and whoever looks for work does so all the time."""
+    environment |= {"FIRST_PAUSE_S": "0.01", "LONGEST_PAUSE_S": "0.05", "BREAKER_PAUSE_S": "0.05"}
+    monkeypatch.setattr(workers, "IDLE_POLL_S", 0.02)
+    monkeypatch.setattr(search_desk, "LOOK_EVERY_S", 0.01)
 
 
 @pytest.fixture
@@ -159,6 +178,32 @@ def enrol(operator: httpx.AsyncClient) -> Enroll:
 
 async def search(client: httpx.AsyncClient, photo: bytes, **options: Any) -> httpx.Response:
     return await client.post("/v1/searches", files={"photo": ("p.jpg", photo)}, data=options)
+
+
+async def search_in_vain(
+    phone: httpx.AsyncClient, operator: httpx.AsyncClient, photo: bytes
+) -> dict[str, Any]:
+    """A search that has met an outage: its open failure."""
+    answer = await search(phone, photo)
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued"), answer.text
+    failures = await list_failures(operator, open=True)
+    (failure,) = (one for one in failures if one["search_id"] == answer.json()["id"])
+    return failure
+
+
+async def list_failures(client: httpx.AsyncClient, **params: Any) -> list[dict[str, Any]]:
+    listed = (await client.get("/v1/failures", params=params)).json()["failures"]
+    assert isinstance(listed, list)
+    return listed
+
+
+async def until(look: Callable[[], Awaitable[T]]) -> T:
+    """The first true thing that is seen; looks again and again, and not for ever."""
+    deadline_s = time.monotonic() + UNTIL_LIMIT_S
+    while not (seen := await look()):
+        assert time.monotonic() < deadline_s, f"not within {UNTIL_LIMIT_S} s"
+        await asyncio.sleep(0.01)  # polling, not timing
+    return seen
 
 
 def slug_of(answer: httpx.Response) -> str:

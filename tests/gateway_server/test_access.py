@@ -17,6 +17,7 @@ EVERYONE, OPERATORS, ANYBODY = set(ROLES), {"operator", "admin"}, set(ROLES) | {
 ROUTES = {
     "POST /v1/searches": EVERYONE,
     "GET /v1/searches/{search_id}": EVERYONE,
+    "GET /v1/searches/{search_id}/events": EVERYONE,
     "GET /v1/searches/{search_id}/photo": EVERYONE,
     "GET /v1/searches/{search_id}/heatmap": EVERYONE,
     "GET /v1/searches/{search_id}/candidates/{person_id}/heatmap": EVERYONE,
@@ -29,12 +30,23 @@ ROUTES = {
     "POST /v1/persons/{person_id}/faces": OPERATORS,
     "DELETE /v1/persons/{person_id}/faces/{face_id}": OPERATORS,
     "GET /v1/failures": OPERATORS,
+    "POST /v1/failures/retry": OPERATORS,
     "POST /v1/failures/{failure_id}/retry": OPERATORS,
+    "GET /v1/removals/{removal_id}": OPERATORS,
     "GET /healthz": ANYBODY,
     "GET /readyz": ANYBODY,
     "GET /metrics": ANYBODY,
     "GET /docs": ANYBODY,
     "GET /openapi.json": ANYBODY,
+    "GET /v1/keys": {"admin"},
+    "POST /v1/keys": {"admin"},
+    "POST /v1/keys/{key_id}/rotate": {"admin"},
+    "DELETE /v1/keys/{key_id}": {"admin"},
+    "GET /v1/audit": {"admin"},
+    "POST /v1/imports": OPERATORS,
+    "GET /v1/imports": OPERATORS,
+    "GET /v1/imports/{import_id}": OPERATORS,
+    "GET /v1/imports/{import_id}/rows": OPERATORS,
 }
 NOBODY = "00000000-0000-4000-8000-000000000000"
 

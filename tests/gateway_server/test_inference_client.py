@@ -8,18 +8,20 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 
+from gateway_server.breaker import Breaker, BreakerSettings
 from gateway_server.inference_client import PAUSES_S, InferenceClient, make_http
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import StoredPhoto
 from gateway_server.problems import InferenceUnavailable, NoFace
 from gateway_server.settings import Settings
-from tests.gateway_server.conftest import run_gateway, search, slug_of
+from tests.gateway_server.conftest import list_failures, run_gateway, search
 from tests.gateway_server.fake_inference import TOKEN, FakeInference
 from tests.gateway_server.photos import make_photo
 
 TINY_TIMEOUT_S = 0.05
 ATTEMPTS = len(PAUSES_S) + 1
 GALLERY = b'{"persons":1,"faces":1,"version":7,"models":{}}'
+NEVER_OPENS = BreakerSettings(failures=1000, pause_s=1)
 PHOTO = StoredPhoto(make_photo(1), "image/jpeg")
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -35,7 +37,7 @@ async def inference_client(
 ) -> AsyncIterator[InferenceClient]:
     named = {"INTERNAL_TOKEN": TOKEN, "INFERENCE_URL": url, **settings}
     async with make_http(Settings.from_mapping(named), transport) as http:
-        yield InferenceClient(http, Metrics())
+        yield InferenceClient(http, Metrics(), Breaker(NEVER_OPENS))
 
 
 @asynccontextmanager
@@ -231,12 +233,12 @@ async def test_calls_are_counted_by_operation_and_outcome():
     transport.fake.refuse(PHOTO.data, "no-face")
     settings = Settings.from_mapping({"INTERNAL_TOKEN": TOKEN})
     async with make_http(settings, transport) as http:
-        client = InferenceClient(http, metrics)
+        client = InferenceClient(http, metrics, Breaker(NEVER_OPENS))
         await client.gallery()
         with pytest.raises(NoFace):
             await client.match(PHOTO, {})
 
-    text = metrics.exposition().decode()
+    text = (await metrics.exposition()).decode()
     assert 'gateway_inference_calls_total{operation="gallery",outcome="answered"} 1.0' in text
     assert 'gateway_inference_calls_total{operation="match",outcome="no-face"} 1.0' in text
 
@@ -255,12 +257,15 @@ async def test_a_dead_inference_tier_costs_the_phone_no_photo(environment):
     async with (
         run_gateway(environment, None) as running,
         running.client(running.keys["mobile"]) as phone,
+        running.client(running.keys["operator"]) as operator,
     ):
         answer = await search(phone, make_photo(1))
-        photo = await phone.get(f"/v1/searches/{answer.json()['search_id']}/photo")
+        photo = await phone.get(f"{answer.headers['location']}/photo")
+        (failure,) = await list_failures(operator)
 
-    assert (answer.status_code, slug_of(answer)) == (503, "inference-unavailable")
-    assert answer.json()["reason"] == "inference-unreachable"
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert (failure["reason"], failure["attempts"]) == ("inference-unreachable", 1)
+    assert failure["next_attempt_at"] > failure["last_attempt_at"]
     assert photo.content == make_photo(1)
 
 

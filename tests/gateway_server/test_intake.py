@@ -1,11 +1,14 @@
 """A form is judged while it arrives: as early as can be, in any pieces, leaving no trace."""
 
+import io
 import random
 import struct
 import sys
 import zlib
 
 import pytest
+from PIL import Image, ImageOps
+from PIL.ExifTags import GPS, IFD, Base
 
 from gateway_server.image_header import read_size, sniff_type
 from gateway_server.problems import PhotoRefused, UnsupportedImageType
@@ -105,13 +108,35 @@ async def test_a_form_may_arrive_in_any_pieces(phone, piece_bytes):
 
 
 async def test_a_photo_may_hold_what_looks_like_a_boundary(phone):
-    photo = make_photo(1) + b"\r\n--edg\r\n--edgy\r\n-\r\n--"
+    alike = b"\r\n--edg\r\n--edgy\r\n-\r\n--"
+    data = io.BytesIO()
+    picture = Image.frombytes("P", (len(alike), 1), alike)  # rows of a palette are not filtered
+    picture.putpalette(bytes(768))
+    picture.save(data, "PNG", compress_level=0)
+    photo = data.getvalue()
+    assert alike in photo
 
     answer = await phone.post(
         "/v1/searches", content=Sender(OPENING + photo + CLOSING, 5), headers=HEADERS
     )
 
     assert (await phone.get(f"{answer.headers['location']}/photo")).content == photo
+
+
+async def test_what_a_photo_tells_of_its_maker_is_not_kept(phone, photo_dir):
+    data = io.BytesIO()
+    exif = Image.Exif()
+    exif[Base.Orientation], exif[Base.Make] = 6, "Secretmaker"
+    exif.get_ifd(IFD.GPSInfo)[GPS.GPSLatitudeRef] = "N-secret"
+    Image.new("RGB", (64, 48), "red").save(data, "JPEG", exif=exif, comment=b"a secret")
+
+    answer = await phone.post("/v1/searches", files={"photo": data.getvalue() + b"PKsecret"})
+
+    (stored,) = [path for path in photo_dir.rglob("*") if path.is_file()]
+    assert b"ecret" not in stored.read_bytes()
+    read = await phone.get(f"{answer.headers['location']}/photo")
+    with Image.open(io.BytesIO(read.content)) as picture:
+        assert ImageOps.exif_transpose(picture).size == (48, 64)
 
 
 async def test_a_photo_of_exactly_the_limit_is_taken(phone):

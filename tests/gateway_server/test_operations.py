@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from gateway_server.schemas import SEARCH_EXAMPLE, SearchOut
-from tests.gateway_server.conftest import run_gateway, search, slug_of
+from tests.gateway_server.conftest import list_failures, run_gateway, search, slug_of
 from tests.gateway_server.fake_inference import FakeInference, internal_error
 from tests.gateway_server.photos import make_photo
 
@@ -61,7 +61,9 @@ async def test_a_photo_that_cannot_be_stored_is_an_outage_and_no_search(
     assert inference.calls == []
 
 
-async def test_a_photo_lost_after_it_was_stored_fails_the_search(phone, photo_dir, inference):
+async def test_a_photo_lost_after_it_was_stored_leaves_the_search_for_later(
+    phone, operator, photo_dir, inference
+):
     made = await search(phone, make_photo(1))
     inference.version += 1
 
@@ -72,10 +74,12 @@ async def test_a_photo_lost_after_it_was_stored_fails_the_search(phone, photo_di
     inference.before_answer = lose_photo
     answer = await search(phone, make_photo(1))
 
-    assert (answer.status_code, slug_of(answer)) == (503, "photo-store-unavailable")
-    kept = (await phone.get(f"/v1/searches/{answer.json()['search_id']}")).json()
-    assert kept["status"] == "failed"
-    assert kept["id"] != made.json()["id"]
+    assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+    assert answer.json()["id"] != made.json()["id"]
+    (failure,) = await list_failures(operator)
+    assert (failure["search_id"], failure["attempts"]) == (answer.json()["id"], 1)
+    assert failure["reason"] == "photo-store-unavailable"
+    assert failure["next_attempt_at"] > failure["last_attempt_at"]
 
 
 async def test_figures_are_told_in_prometheus_words(phone, inference):
@@ -96,6 +100,24 @@ async def test_figures_are_told_in_prometheus_words(phone, inference):
         'gateway_inference_calls_total{operation="match",outcome="answered"} 1.0',
     ):
         assert line in answer.text.splitlines()
+
+
+async def test_what_waits_and_what_failed_is_told_in_prometheus_words(phone, inference):
+    inference.fail("match", internal_error)
+    await search(phone, make_photo(1))
+
+    told = (await phone.get("/metrics")).text.splitlines()
+
+    for line in (
+        "gateway_jobs_waiting 1.0",
+        "gateway_jobs_oldest_seconds 0.0",
+        "gateway_jobs_running 0.0",
+        'gateway_breaker_state{state="closed"} 1.0',
+        'gateway_breaker_state{state="open"} 0.0',
+        'gateway_failures_total{kind="search",reason="inference-failed"} 1.0',
+        'gateway_searches_total{outcome="inference-failed"} 1.0',
+    ):
+        assert line in told
 
 
 async def test_the_contract_is_documented(phone):

@@ -11,7 +11,7 @@ import pytest
 from gateway_server.database import Database
 from gateway_server.intake import CheckedPhoto
 from gateway_server.photo_archive import PhotoArchive
-from gateway_server.photo_store import ABANDONED_AFTER_S, PhotoFolder, PhotoName
+from gateway_server.photo_store import PhotoFolder, PhotoName
 from gateway_server.problems import PhotoStoreUnavailable
 from gateway_server.tables import ApiKey, Photo, Search
 from tests.gateway_server.photos import make_photo
@@ -37,14 +37,29 @@ def check(folder: PhotoFolder, data: bytes) -> CheckedPhoto:
 def test_half_photos_of_a_killed_process_go_at_the_next_start_but_not_those_still_arriving(
     folder: PhotoFolder, tmp_path: Path
 ) -> None:
-    abandoned, arriving = folder.spool(), folder.spool()
-    long_ago_s = abandoned.path.stat().st_mtime - 2 * ABANDONED_AFTER_S
-    os.utime(abandoned.path, (long_ago_s, long_ago_s))
+    abandoned, arriving = tmp_path / "photos" / "arriving" / "arriving-dead", folder.spool()
+    abandoned.write_bytes(b"half a pho")
     PhotoFolder(tmp_path / "photos").prepare()
-    left = [spool.path.exists() for spool in (abandoned, arriving)]
-    for spool in (abandoned, arriving):
-        spool.discard()
+    left = [path.exists() for path in (abandoned, arriving.path)]
+    arriving.discard()
     assert left == [False, True]
+
+
+def test_a_photo_that_waits_for_its_name_is_not_swept(folder: PhotoFolder, tmp_path: Path) -> None:
+    photo = check(folder, b"content")
+    PhotoFolder(tmp_path / "photos").prepare()
+    assert photo.spool.path.exists()
+    photo.spool.discard()
+
+
+def test_a_spool_may_be_written_anew(folder: PhotoFolder) -> None:
+    spool = folder.spool()
+    spool.write(b"a long first content")
+    assert spool.read() == b"a long first content"
+    spool.replace(b"short")
+    assert (spool.read(), spool.size_bytes) == (b"short", 5)
+    assert spool.finish() == hashlib.sha256(b"short").hexdigest()
+    spool.discard()
 
 
 def files(folder: Path) -> list[str]:

@@ -68,13 +68,14 @@ async def test_options_reach_the_inference_tier(phone, enrol):
 
 
 async def test_headers_of_later_releases_do_no_harm(phone):
-    headers = {"Idempotency-Key": "once", "Prefer": "respond-async"}
+    headers = {"Prefer": "handling=lenient, wait=10", "Priority": "u=1", "Upload-Limit": "1"}
 
     answer = await phone.post(
         "/v1/searches", files={"photo": ("p.jpg", make_photo(1))}, headers=headers
     )
 
     assert answer.json()["status"] == "done"
+    assert "preference-applied" not in answer.headers
 
 
 async def test_the_photo_is_stored_under_its_content_before_inference_is_asked(

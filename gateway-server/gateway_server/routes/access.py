@@ -1,26 +1,36 @@
-"""What the routes have in common: the gateway, who is calling, ids, and the documented refusals."""
+"""What the routes have in common: who is calling, the audit, ids, and the documented refusals."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Query, Request, Security
+from fastapi import Depends, Header, Query, Request, Response, Security
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import AfterValidator, BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
-from gateway_server.auth import Caller, Role
+from gateway_server.audit import Access, Action, note_caller
+from gateway_server.auth import Caller, Role, is_key_id
 from gateway_server.gateway import Gateway
 from gateway_server.intake import read_limited
+from gateway_server.one_time import Given, Work, fingerprint_of
 from gateway_server.paging import DEFAULT_LIMIT, MAX_CURSOR_CHARACTERS, MAX_LIMIT
 from gateway_server.problems import (
     MEDIA_TYPE,
     BrokenJson,
     FaceNotFound,
     FailureNotFound,
+    ImportNotFound,
     InvalidBody,
+    InvalidParameter,
+    KeyNotFound,
     NotFound,
     NotJson,
     PersonNotFound,
     Problem,
+    RemovalNotFound,
     SearchNotFound,
 )
 from gateway_server.schemas import ProblemOut
@@ -28,6 +38,65 @@ from gateway_server.tables import is_id
 
 M = TypeVar("M", bound=BaseModel)
 _bearer = HTTPBearer(auto_error=False, description="`rk_<id>_<secret>`, as `keys create` shows it")
+
+
+API = "/v1/"
+SEARCH_WEIGHT = 5  # in the limits: a photo is stored, decoded and compared with everybody
+HEATMAP_WEIGHT = 2  # an inference, without the comparison
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+_DEED = "__deed__"
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What a route does: its word in the audit, and its weight in the limits."""
+
+    action: Action
+    weight: int
+
+
+def does(action: Action, *, weight: int = 1) -> Callable[[Endpoint], Endpoint]:
+    """For every endpoint below /v1: a route without it cannot be made."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _DEED, Deed(action, weight))
+        return endpoint
+
+    return mark
+
+
+class Audited(APIRoute):
+    """A route whose answers leave when the audit has a row of them, refusals too."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        deed: Deed | None = getattr(self.endpoint, _DEED, None)
+        if deed is None:
+            raise TypeError(f"{self.path} does not say what it `does`")
+
+        async def audited(request: Request) -> Response:
+            access = Access(deed.action)
+            access.names(request.url.path)
+            request.state.deed = deed
+            async with _gateway(request).audit.recorded(access):
+                try:
+                    response = await answer(request)
+                except RequestValidationError as error:
+                    raise invalid_parameters(error) from error
+                except ClientDisconnect:
+                    access.fault = "client-disconnected"
+                    raise
+                access.names(response.headers.get("location"))
+                return response
+
+        return audited
+
+
+def invalid_parameters(error: RequestValidationError) -> InvalidParameter:
+    """Names the parameters at fault, never their values."""
+    return InvalidParameter(
+        "; ".join(f"{fault['loc'][-1]}: {fault['msg']}" for fault in error.errors())
+    )
 
 
 def _gateway(request: Request) -> Gateway:
@@ -40,25 +109,38 @@ TheGateway = Annotated[Gateway, Depends(_gateway)]
 
 def _allow(*roles: Role) -> Callable[..., Awaitable[Caller]]:
     async def identify(
+        request: Request,
         gateway: TheGateway,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Caller:
-        caller = await gateway.keyring.identify(credentials.credentials if credentials else None)
-        caller.must_be(roles)
-        return caller
+        presented = credentials.credentials if credentials else None
+        address = request.client.host if request.client else "-"
+        visit = await gateway.door.enter(presented, address, request.state.deed.weight)
+        if visit.standing is not None:
+            tell(request, visit.standing.headers())
+        visit.check()
+        note_caller(visit.caller.key_id, visit.caller.role)
+        visit.caller.must_be(roles)
+        return visit.caller
 
     return identify
 
 
+def tell(request: Request, headers: Mapping[str, str]) -> None:
+    """Headers of the answer, whatever it will be: the journal adds them when it leaves."""
+    request.state.answer_headers = headers
+
+
 AnyCaller = Annotated[Caller, Depends(_allow("mobile", "operator", "admin"))]
 Operator = Annotated[Caller, Depends(_allow("operator", "admin"))]
+Admin = Annotated[Caller, Depends(_allow("admin"))]
 
 
-def _known_as(missing: type[NotFound]) -> AfterValidator:
+def _known_as(missing: type[NotFound], could_be: Callable[[str], bool] = is_id) -> AfterValidator:
     """An id that no row can have is answered like one that no row has."""
 
     def check(text: str) -> str:
-        if not is_id(text):
+        if not could_be(text):
             raise missing
         return text
 
@@ -68,7 +150,11 @@ def _known_as(missing: type[NotFound]) -> AfterValidator:
 SearchId = Annotated[str, _known_as(SearchNotFound)]
 PersonId = Annotated[str, _known_as(PersonNotFound)]
 FaceId = Annotated[str, _known_as(FaceNotFound)]
+RemovalId = Annotated[str, _known_as(RemovalNotFound)]
+ImportId = Annotated[str, _known_as(ImportNotFound)]
 FailureId = Annotated[str, _known_as(FailureNotFound)]
+KeyId = Annotated[str, _known_as(KeyNotFound, is_key_id)]
+
 
 PageCursor = Annotated[
     str | None,
@@ -81,6 +167,59 @@ PageCursor = Annotated[
 PageLimit = Annotated[int, Query(alias="limit", ge=1, le=MAX_LIMIT)]
 FIRST_PAGE: PageCursor = None
 USUAL_LIMIT: PageLimit = DEFAULT_LIMIT
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="a name of the client's for this request, 1 to 255 ASCII characters: repeated "
+        "with the same body within a day, it gets the same answer, and nothing is made twice",
+    ),
+]
+NO_KEY: IdempotencyKey = None
+
+
+@dataclass(frozen=True)
+class Post:
+    """A POST's circumstances: all that is needed to answer it once."""
+
+    request: Request
+    gateway: Gateway
+    caller: Caller
+    key: str | None
+
+    async def answer(self, said: Iterable[str | bytes], work: Work) -> Response:
+        """`said`: what the body says; `work`: done unless it was done before."""
+        address = fingerprint_of(self.request.method, self.request.url.path, said)
+        given = await self.gateway.one_time.answer(self.caller, self.key, address, work)
+        return Response(given.body, given.status, dict(given.headers), given.media_type)
+
+
+def _post(roles: tuple[Role, ...]) -> Callable[..., Awaitable[Post]]:
+    async def gather(
+        request: Request,
+        gateway: TheGateway,
+        caller: Annotated[Caller, Depends(_allow(*roles))],
+        key: IdempotencyKey = NO_KEY,
+    ) -> Post:
+        return Post(request, gateway, caller, key)
+
+    return gather
+
+
+AnyPost = Annotated[Post, Depends(_post(("mobile", "operator", "admin")))]
+OperatorPost = Annotated[Post, Depends(_post(("operator", "admin")))]
+AdminPost = Annotated[Post, Depends(_post(("admin",)))]
+
+
+def given(shape: BaseModel, status: int, *, sparse: bool = False, **headers: str) -> Given:
+    """The answer that says this; underscores in the headers' names stand for hyphens.
+
+    `sparse`: members that have no value yet are absent.
+    """
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Given(status, shape.model_dump_json(exclude_unset=sparse), named)
 
 
 async def read_json(request: Request, kind: type[M]) -> M:
@@ -112,5 +251,5 @@ def json_of(kind: type[BaseModel]) -> dict[str, Any]:
 def refusals(*statuses: int, access: bool = True) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of the problems that a route may answer."""
     content = {MEDIA_TYPE: {"schema": ProblemOut.model_json_schema()}}
-    named = {*statuses, *((401, 403, 422, 503) if access else ())}
+    named = {*statuses, *((401, 403, 422, 429, 503) if access else ())}
     return {status: {"description": "problem", "content": content} for status in sorted(named)}

@@ -1,26 +1,40 @@
 """/v1/persons: the people who are looked for, and their enrolled faces. For operators."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
 
 from gateway_server.intake import FormShape
+from gateway_server.one_time import Given, Made
 from gateway_server.person_service import DETAIL_RULES, read_details
 from gateway_server.routes.access import (
     FIRST_PAGE,
+    SEARCH_WEIGHT,
     USUAL_LIMIT,
+    Audited,
     FaceId,
     Operator,
+    OperatorPost,
     PageCursor,
     PageLimit,
     PersonId,
     TheGateway,
+    does,
+    given,
     json_of,
     read_json,
     refusals,
 )
 from gateway_server.routes.forms import DAY, FACE, PHOTO, form_of, read_face_index, text_of
-from gateway_server.schemas import FaceOut, PersonChange, PersonEnrolled, PersonOut, PersonPage
+from gateway_server.schemas import (
+    FaceOut,
+    PersonChange,
+    PersonEnrolled,
+    PersonOut,
+    PersonPage,
+    RemovalOut,
+)
+from gateway_server.tables import Removal
 from gateway_server.texts import LINE, NOTES, OPTION
 
 PERSON_FORM = form_of(
@@ -34,27 +48,41 @@ PERSON_FORM = form_of(
 )
 FACE_SHAPE = FormShape(texts={"face": OPTION})
 FACE_FORM = form_of(required=["photo"], photo=PHOTO, face=FACE)
-router = APIRouter(prefix="/v1/persons", tags=["persons"])
+REMOVAL: dict[int | str, dict[str, Any]] = {
+    202: {"model": RemovalOut, "description": "gone here; the receipt's other times will come"},
+    **refusals(404),
+}
+router = APIRouter(prefix="/v1/persons", tags=["persons"], route_class=Audited)
 
 
 @router.post(
     "",
     status_code=status.HTTP_201_CREATED,
-    responses=refusals(400, 413, 415),
+    response_model=PersonEnrolled,
+    responses={
+        202: {"model": PersonEnrolled, "description": "kept; no photo is enrolled yet"},
+        **refusals(400, 409, 413, 415),
+    },
     openapi_extra=PERSON_FORM,
 )
-async def register_person(
-    request: Request, response: Response, _caller: Operator, gateway: TheGateway
-) -> PersonEnrolled:
+@does("create", weight=SEARCH_WEIGHT)
+async def register_person(post: OperatorPost) -> Response:
+    gateway = post.gateway
     shape = FormShape(DETAIL_RULES, ("photos[]", "photos"), gateway.max_photos_per_request)
-    async with gateway.intake.receive(request, shape) as form:
+    async with gateway.intake.receive(post.request, shape) as form:
         details = read_details({"name": "", **form.texts})
-        person = await gateway.persons.register(details, form.photos)
-    response.headers["Location"] = f"/v1/persons/{person.id}"
-    return person
+
+        async def register(made: Made) -> Given:
+            person = await gateway.persons.register(details, form.photos, made)
+            is_enrolled = any(photo.status == "enrolled" for photo in person.photos)
+            created = status.HTTP_201_CREATED if is_enrolled else status.HTTP_202_ACCEPTED
+            return given(person, created, Location=f"/v1/persons/{person.id}")
+
+        return await post.answer(form.said(), register)
 
 
 @router.get("", responses=refusals())
+@does("list")
 async def list_persons(
     _caller: Operator,
     gateway: TheGateway,
@@ -68,6 +96,7 @@ async def list_persons(
 
 
 @router.get("/{person_id}", responses=refusals(404))
+@does("read")
 async def get_person(person_id: PersonId, _caller: Operator, gateway: TheGateway) -> PersonOut:
     return await gateway.persons.get(person_id)
 
@@ -75,49 +104,66 @@ async def get_person(person_id: PersonId, _caller: Operator, gateway: TheGateway
 @router.patch(
     "/{person_id}", responses=refusals(400, 404, 413, 415), openapi_extra=json_of(PersonChange)
 )
+@does("change")
 async def change_person(
     person_id: PersonId, request: Request, _caller: Operator, gateway: TheGateway
 ) -> PersonOut:
     change = await read_json(request, PersonChange)
-    details = read_details(change.model_dump(exclude_unset=True))
-    return await gateway.persons.change(person_id, details)
+    details = read_details(change.model_dump(exclude_unset=True, exclude={"status"}))
+    person = await gateway.persons.change(person_id, details)
+    if change.status is None or change.status == person.status:
+        return person
+    return await gateway.persons.set_status(person_id, change.status)
 
 
-@router.delete("/{person_id}", status_code=status.HTTP_204_NO_CONTENT, responses=refusals(404))
-async def delete_person(person_id: PersonId, _caller: Operator, gateway: TheGateway) -> None:
-    await gateway.persons.delete(person_id)
+@router.delete("/{person_id}", response_model=RemovalOut, responses=REMOVAL)
+@does("delete")
+async def delete_person(person_id: PersonId, caller: Operator, gateway: TheGateway) -> Response:
+    return _receipt(await gateway.persons.delete(person_id, caller))
 
 
 @router.post(
     "/{person_id}/faces",
     status_code=status.HTTP_201_CREATED,
+    response_model=FaceOut,
     responses={
-        200: {"description": "this photo was enrolled before"},
-        **refusals(400, 404, 413, 415),
+        200: {"model": FaceOut, "description": "this photo was enrolled before"},
+        202: {"model": FaceOut, "description": "kept, and not enrolled yet"},
+        **refusals(400, 404, 409, 413, 415),
     },
     openapi_extra=FACE_FORM,
 )
-async def add_face(
-    person_id: PersonId,
-    request: Request,
-    response: Response,
-    _caller: Operator,
-    gateway: TheGateway,
-) -> FaceOut:
-    async with gateway.intake.receive(request, FACE_SHAPE) as form:
+@does("create", weight=SEARCH_WEIGHT)
+async def add_face(person_id: PersonId, post: OperatorPost) -> Response:
+    gateway = post.gateway
+    async with gateway.intake.receive(post.request, FACE_SHAPE) as form:
         index = read_face_index(form.texts.get("face"))
-        face, is_new = await gateway.persons.add_face(person_id, form.photos[0], index)
-    response.headers["Location"] = f"/v1/persons/{person_id}/faces/{face.face_id}"
-    response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
-    return face
+
+        async def add(made: Made) -> Given:
+            face, is_new = await gateway.persons.add_face(person_id, form.photos[0], index, made)
+            location = f"/v1/persons/{person_id}/faces/{face.face_id}"
+            if face.status == "pending":
+                return given(face, status.HTTP_202_ACCEPTED, Location=location)
+            created = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+            return given(face, created, Location=location)
+
+        return await post.answer(form.said(), add)
 
 
-@router.delete(
-    "/{person_id}/faces/{face_id}",
-    status_code=status.HTTP_204_NO_CONTENT,
-    responses=refusals(404),
-)
+@router.delete("/{person_id}/faces/{face_id}", response_model=RemovalOut, responses=REMOVAL)
+@does("delete")
 async def delete_face(
-    person_id: PersonId, face_id: FaceId, _caller: Operator, gateway: TheGateway
-) -> None:
-    await gateway.persons.delete_face(person_id, face_id)
+    person_id: PersonId, face_id: FaceId, caller: Operator, gateway: TheGateway
+) -> Response:
+    return _receipt(await gateway.persons.delete_face(person_id, face_id, caller))
+
+
+def _receipt(removal: Removal) -> Response:
+    receipt = RemovalOut.from_row(removal)
+    done = receipt.status == "deleted"
+    return Response(
+        receipt.model_dump_json(),
+        status.HTTP_200_OK if done else status.HTTP_202_ACCEPTED,
+        {"Location": f"/v1/removals/{removal.id}"},
+        media_type="application/json",
+    )

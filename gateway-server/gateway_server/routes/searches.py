@@ -1,14 +1,23 @@
 """/v1/searches: a photo goes in, the most similar people come out."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Depends, Header, Response, status
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gateway_server.intake import FormShape
+from gateway_server.one_time import Given, Made
 from gateway_server.routes.access import (
+    HEATMAP_WEIGHT,
+    SEARCH_WEIGHT,
     AnyCaller,
+    AnyPost,
+    Audited,
     SearchId,
     TheGateway,
+    does,
+    given,
     json_of,
     read_json,
     refusals,
@@ -47,7 +56,8 @@ FORM = form_of(
     case_reference=text_of(LINE.max_characters),
     purpose=text_of(LINE.max_characters),
 )
-router = APIRouter(prefix="/v1/searches", tags=["searches"])
+RETRY_AFTER_S = "1"
+router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=Audited)
 
 
 @router.post(
@@ -55,18 +65,51 @@ router = APIRouter(prefix="/v1/searches", tags=["searches"])
     status_code=status.HTTP_201_CREATED,
     response_model=SearchOut,
     response_model_exclude_unset=True,
-    responses=refusals(400, 413, 415),
+    responses={
+        202: {"model": SearchOut, "description": "the photo is safe; the answer comes later"},
+        **refusals(400, 409, 413, 415),
+    },
     openapi_extra=FORM,
 )
+@does("search", weight=SEARCH_WEIGHT)
 async def create_search(
-    request: Request, response: Response, caller: AnyCaller, gateway: TheGateway
-) -> SearchOut:
-    async with gateway.intake.receive(request, SHAPE) as form:
+    post: AnyPost,
+    prefer: Annotated[
+        str | None, Header(description="`respond-async`: do not wait for the answer (RFC 7240)")
+    ] = None,
+) -> Response:
+    desk = post.gateway.search_desk
+    await desk.check_room()
+    wait = not _prefers_async(prefer)
+    async with post.gateway.intake.receive(post.request, SHAPE) as form:
         asked = _read_request(form.texts)
-        search = await gateway.searches.accept(form.photos[0], asked, caller)
-    response.headers["Location"] = f"/v1/searches/{search.id}"
-    await gateway.searches.run(search)
-    return await gateway.search_reader.get(search.id, caller)
+
+        async def search(made: Made) -> Given:
+            return _given(await desk.hand_in(form.photos[0], asked, made, wait=wait), wait=wait)
+
+        return await post.answer(form.said(), search)
+
+
+async def _must_be_visible(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> None:
+    """Refused before a stream of events has begun: it could not be refused any more."""
+    await gateway.search_reader.get(search_id, caller)
+
+
+@router.get(
+    "/{search_id}/events",
+    response_class=EventSourceResponse,
+    responses=refusals(404),
+    dependencies=[Depends(_must_be_visible)],
+)
+@does("read")
+async def watch_search(
+    search_id: SearchId, caller: AnyCaller, gateway: TheGateway
+) -> AsyncIterator[ServerSentEvent]:
+    """The search whenever its status has changed, until it has ended (Server-Sent Events)."""
+    async for search in gateway.search_desk.watch(search_id, caller):
+        yield ServerSentEvent(
+            data=search.model_dump(mode="json", exclude_unset=True), event=search.status
+        )
 
 
 @router.get(
@@ -75,17 +118,20 @@ async def create_search(
     response_model_exclude_unset=True,
     responses=refusals(404),
 )
+@does("read")
 async def get_search(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> SearchOut:
     return await gateway.search_reader.get(search_id, caller)
 
 
 @router.get("/{search_id}/photo", response_class=Response, responses=refusals(404))
+@does("photo")
 async def get_photo(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
     photo = await gateway.search_reader.photo(search_id, caller)
     return image_answer(photo.data, photo.media_type)
 
 
 @router.get("/{search_id}/heatmap", response_class=Response, responses=refusals(404, 409))
+@does("heatmap", weight=HEATMAP_WEIGHT)
 async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
     return image_answer(await gateway.search_reader.heatmap(search_id, caller), "image/png")
 
@@ -95,6 +141,7 @@ async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGatewa
     response_class=Response,
     responses=refusals(404, 409),
 )
+@does("heatmap", weight=HEATMAP_WEIGHT)
 async def get_candidate_heatmap(
     search_id: SearchId, person_id: str, caller: AnyCaller, gateway: TheGateway
 ) -> Response:
@@ -111,17 +158,32 @@ async def get_candidate_heatmap(
     },
     openapi_extra=json_of(FeedbackIn),
 )
-async def judge_candidate(
-    search_id: SearchId,
-    request: Request,
-    response: Response,
-    caller: AnyCaller,
-    gateway: TheGateway,
-) -> FeedbackOut:
-    said = await read_json(request, FeedbackIn)
-    is_new = await gateway.search_reader.judge(search_id, said.person_id, said.verdict, caller)
-    response.status_code = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
-    return FeedbackOut(search_id=search_id, person_id=said.person_id, verdict=said.verdict)
+@does("judge")
+async def judge_candidate(search_id: SearchId, post: AnyPost) -> Response:
+    said = await read_json(post.request, FeedbackIn)
+
+    async def judge(_made: Made) -> Given:
+        reader = post.gateway.search_reader
+        is_new = await reader.judge(search_id, said.person_id, said.verdict, post.caller)
+        kept = FeedbackOut(search_id=search_id, person_id=said.person_id, verdict=said.verdict)
+        return given(kept, status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+
+    return await post.answer([said.model_dump_json()], judge)
+
+
+def _prefers_async(prefer: str | None) -> bool:
+    wishes = (prefer or "").replace(";", ",").split(",")
+    return "respond-async" in {wish.strip().lower() for wish in wishes}
+
+
+def _given(search: SearchOut, *, wait: bool) -> Given:
+    headers = {"Location": f"/v1/searches/{search.id}"}
+    if not wait:
+        headers["Preference_Applied"] = "respond-async"
+    if search.status in {"done", "failed"}:
+        return given(search, status.HTTP_201_CREATED, sparse=True, **headers)
+    headers["Retry_After"] = RETRY_AFTER_S
+    return given(search, status.HTTP_202_ACCEPTED, sparse=True, **headers)
 
 
 def _read_request(texts: Mapping[str, str]) -> SearchRequest:

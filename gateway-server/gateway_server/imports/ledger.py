@@ -1,0 +1,128 @@
+"""Imports as they stand. What became of a face is asked of the face, not written down again.
+
+waiting     its turn has not come
+pending     stored, with a job; or given up until somebody retries its failure
+enrolled    in the gallery, or withdrawn as its person is found
+duplicate   the person has this photo already: nothing was to be done
+refused     the row's problem says why, the inference tier's reasons among them
+deleted     the face, or its person, was deleted since
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, case, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway_server.database import Database
+from gateway_server.paging import Page, decode_place, encode_place, read_page
+from gateway_server.problems import ImportNotFound, InvalidCursor, PersonNotFound, Problem
+from gateway_server.schemas import ImportCounts, ImportOut, ImportRowOut, ImportRowPage
+from gateway_server.tables import Face, ImportRow, ImportRun, Job
+
+ALSO_OF = "also_of"
+MAX_ROW_NUMBER = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class RowsWanted:
+    outcome: str | None
+    cursor: str | None
+    limit: int
+
+
+class ImportLedger:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, run_id: str) -> ImportOut:
+        async with self._database.read() as session:
+            run = await session.get(ImportRun, run_id)
+            if run is None:
+                raise ImportNotFound
+            return await _describe(session, run)
+
+    async def list(self, cursor: str | None, limit: int) -> tuple[Sequence[ImportOut], str | None]:
+        async with self._database.read() as session:
+            page: Page[ImportRun] = await read_page(session, ImportRun, [], cursor, limit)
+            return [await _describe(session, run) for run in page.rows], page.next_cursor
+
+    async def rows(self, run_id: str, wanted: RowsWanted) -> ImportRowPage:
+        async with self._database.read() as session:
+            if await session.get(ImportRun, run_id) is None:
+                raise ImportNotFound
+            query = select(ImportRow, _OUTCOME).outerjoin(Face, Face.id == ImportRow.face_id)
+            query = query.where(ImportRow.import_id == run_id, *_conditions(wanted))
+            some = query.order_by(ImportRow.number).limit(wanted.limit + 1)
+            found = (await session.execute(some)).all()
+        rows = [ImportRowOut.from_row(row, outcome) for row, outcome in found[: wanted.limit]]
+        more = encode_place([rows[-1].row]) if len(found) > wanted.limit else None
+        return ImportRowPage(rows=rows, next_cursor=more)
+
+
+_OUTCOME: ColumnElement[str] = case(
+    (ImportRow.outcome != "kept", ImportRow.outcome),
+    (Face.id.is_(None), "deleted"),
+    (Face.status == "pending", "pending"),
+    else_="enrolled",
+)
+
+
+def _conditions(wanted: RowsWanted) -> Sequence[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.outcome == ALSO_OF:
+        conditions.append(ImportRow.also_of.is_not(None))
+    elif wanted.outcome is not None:
+        conditions.append(literal(wanted.outcome) == _OUTCOME)
+    if wanted.cursor is not None:
+        conditions.append(ImportRow.number > _decode(wanted.cursor))
+    return conditions
+
+
+def _decode(cursor: str) -> int:
+    match decode_place(cursor):
+        case [int(number)] if 0 <= number <= MAX_ROW_NUMBER:
+            return number
+    raise InvalidCursor(f"The cursor is {cursor!r}")
+
+
+async def _describe(session: AsyncSession, run: ImportRun) -> ImportOut:
+    of_run = ImportRow.import_id == run.id
+    grouped = (
+        select(_OUTCOME, func.count(), func.count(ImportRow.also_of))
+        .outerjoin(Face, Face.id == ImportRow.face_id)
+        .where(of_run)
+        .group_by(_OUTCOME)
+    )
+    counted = {outcome: (rows, also) for outcome, rows, also in await session.execute(grouped)}
+    counts: dict[str, Any] = {outcome: rows for outcome, (rows, _) in counted.items()}
+    counts[ALSO_OF] = sum(also for _, also in counted.values())
+    under_way = counts.get("pending", 0) > 0 and await is_under_way(session, run.id)
+    return ImportOut.from_row(run, ImportCounts(**counts), under_way=under_way)
+
+
+async def is_under_way(session: AsyncSession, run_id: str) -> bool:
+    """Whether a face of it has a job."""
+    theirs = select(ImportRow.face_id).where(ImportRow.import_id == run_id)
+    jobs = select(Job.id).where(Job.kind == "enrolment", Job.subject_id.in_(theirs)).limit(1)
+    return await session.scalar(jobs) is not None
+
+
+async def note_refusal(session: AsyncSession, face_id: str, refusal: Problem) -> None:
+    """Within the transaction that deletes the refused face: its row alone can tell why."""
+    theirs = update(ImportRow).where(ImportRow.face_id == face_id)
+    await session.execute(theirs.values(outcome="refused", problem=refusal.summary()))
+
+
+async def forget_person(session: AsyncSession, person_id: str) -> None:
+    """Within the transaction that deletes the person: what the rows say of them goes along.
+
+    Rows that still wait would bring the person back: their turn does not come.
+    """
+    theirs = update(ImportRow).where(ImportRow.person_id == person_id)
+    nothing = {"reference": None, "file": None, "details": None, "place": None}
+    why = PersonNotFound("The person was deleted while the import was under way").summary()
+    waiting = theirs.where(ImportRow.outcome == "waiting")
+    await session.execute(waiting.values(outcome="refused", problem=why))
+    await session.execute(theirs.values(nothing))

@@ -1,0 +1,192 @@
+"""Idempotency-Key: whoever repeats a POST gets the first one's answer, and nothing is made twice.
+
+    first time                     the work is done, its answer kept for a day
+    again, while it is under way   409 with Retry-After
+    again, afterwards              the same answer, marked `Idempotent-Replayed`
+    same key, another request      422
+
+What a request makes has its id from the key's row, chosen before the work begins. So whoever
+repeats a request that was broken off by a crash goes on with what was made already. An outage is no
+answer: it is not kept. Neither is a secret: a request that was answered with one is known by its
+key, and repeating it meets 409.
+"""
+
+import asyncio
+import hashlib
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NoReturn
+
+from sqlalchemy import ColumnElement, Update, delete, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway_server.auth import Caller
+from gateway_server.database import Database, on_postgresql
+from gateway_server.journal import current_request_id
+from gateway_server.problems import (
+    MEDIA_TYPE,
+    IdempotencyKeyInUse,
+    IdempotencyKeyReused,
+    InvalidIdempotencyKey,
+    Outage,
+    Problem,
+    SecretShownBefore,
+)
+from gateway_server.tables import OneTime, new_id, now
+
+RENEWALS_PER_LEASE = 3
+REPLAYED_HEADER = "Idempotent-Replayed"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class Made:
+    """Who makes something, and which id it gets."""
+
+    caller: Caller
+    subject_id: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """An answer as it is kept: JSON, and the headers that belong to it."""
+
+    status: int
+    body: str
+    headers: Mapping[str, str]
+    media_type: str = "application/json"
+    is_secret: bool = False
+    """The body is for this once, and kept nowhere."""
+
+
+Work = Callable[[Made], Awaitable[Given]]
+
+
+class OneTimeRequests:
+    def __init__(self, database: Database, lease_s: float, kept_s: float) -> None:
+        """`lease_s`: how long after its death a process is thought to be at a request."""
+        self._database = database
+        self._lease = timedelta(seconds=lease_s)
+        self._kept = timedelta(seconds=kept_s)
+
+    async def answer(self, caller: Caller, key: str | None, fingerprint: str, work: Work) -> Given:
+        if key is None:
+            return await work(Made(caller, new_id()))
+        if not _KEY.fullmatch(key):
+            raise InvalidIdempotencyKey(f"It has {len(key)} characters")
+        holder = new_id()
+        row = await self._enter(caller, key, fingerprint, holder)
+        if row.fingerprint != fingerprint:
+            raise IdempotencyKeyReused
+        if row.status is not None:
+            return _replayed(row)
+        if row.holder != holder:
+            raise IdempotencyKeyInUse
+        return await self._do(row, holder, work, caller)
+
+    async def _enter(self, caller: Caller, key: str, fingerprint: str, holder: str) -> OneTime:
+        """The key's row, held by us if it is new, forgotten by its holder, or too old."""
+        async with self._database.write() as session:
+            await _insert_unless_there(session, caller.key_id, key, fingerprint)
+            row = await session.get_one(OneTime, (caller.key_id, key), with_for_update=True)
+            if row.created_at < now() - self._kept:
+                row.fingerprint, row.subject_id, row.created_at = fingerprint, new_id(), now()
+                row.status, row.headers, row.body = None, None, None
+                row.holder, row.leased_until = None, None
+            free = row.leased_until is None or row.leased_until < now()
+            if free and row.status is None and row.fingerprint == fingerprint:
+                row.holder, row.leased_until = holder, now() + self._lease
+        return row
+
+    async def _do(self, row: OneTime, holder: str, work: Work, caller: Caller) -> Given:
+        ours = update(OneTime).where(
+            OneTime.key_id == row.key_id,
+            OneTime.idempotency_key == row.idempotency_key,
+            OneTime.holder == holder,
+        )
+        renewing = asyncio.create_task(self._renew_forever(ours))
+        try:
+            given = await work(Made(caller, row.subject_id))
+        except Outage:
+            await self._write(ours.values(holder=None, leased_until=None))
+            raise
+        except Problem as refusal:
+            given = _of_refusal(refusal)
+        finally:
+            renewing.cancel()
+        await self._keep(ours, given)
+        return given
+
+    async def _renew_forever(self, ours: Update) -> NoReturn:
+        while True:
+            await asyncio.sleep(self._lease.total_seconds() / RENEWALS_PER_LEASE)
+            with suppress(Outage):
+                await self._write(ours.values(leased_until=now() + self._lease))
+
+    async def _keep(self, ours: Update, given: Given) -> None:
+        kept = {**given.headers, "Content-Type": given.media_type}
+        await self._write(
+            ours.values(
+                status=given.status,
+                body=None if given.is_secret else given.body,
+                headers=kept,
+                holder=None,
+                leased_until=None,
+            )
+        )
+
+    async def _write(self, statement: Update) -> None:
+        async with self._database.write() as session:
+            await session.execute(statement)
+
+    def is_old(self) -> ColumnElement[bool]:
+        return OneTime.created_at < now() - self._kept
+
+    async def forget_old(self) -> int:
+        """How many answers were older than they are kept."""
+        old = delete(OneTime).where(self.is_old())
+        async with self._database.write() as session:
+            return len((await session.execute(old.returning(OneTime.key_id))).all())
+
+
+async def _insert_unless_there(
+    session: AsyncSession, key_id: str, key: str, fingerprint: str
+) -> None:
+    insert = postgresql.insert if on_postgresql(session) else sqlite.insert
+    values = {
+        "key_id": key_id,
+        "idempotency_key": key,
+        "fingerprint": fingerprint,
+        "subject_id": new_id(),
+        "created_at": now(),
+    }
+    await session.execute(insert(OneTime).values(values).on_conflict_do_nothing())
+
+
+def fingerprint_of(method: str, address: str, said: Iterable[str | bytes]) -> str:
+    """sha256 over the parts, each with its length: no two requests read alike."""
+    digest = hashlib.sha256()
+    for part in (method, address, *said):
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def _of_refusal(refusal: Problem) -> Given:
+    members = refusal.members(current_request_id())
+    return Given(refusal.status, json.dumps(members), dict(refusal.headers), MEDIA_TYPE)
+
+
+def _replayed(row: OneTime) -> Given:
+    headers = dict(row.headers or {})
+    if row.body is None:
+        raise SecretShownBefore(location=headers.get("Location"))
+    media_type = headers.pop("Content-Type", "application/json")
+    marked = {**headers, REPLAYED_HEADER: "true"}
+    return Given(row.status or 0, row.body, marked, media_type)

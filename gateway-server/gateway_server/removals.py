@@ -1,0 +1,131 @@
+"""People and faces on the way out: gone here at once, and there as soon as it is confirmed.
+
+A removal is an entry of a transactional outbox: it is written in the transaction that deletes the
+rows, and worked off until the inference tier, the photo store and the cache have confirmed. Its
+times are the receipt.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, delete
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway_server.audit import append
+from gateway_server.auth import Caller
+from gateway_server.cache import Cache
+from gateway_server.database import Database
+from gateway_server.failures import FailureLedger, Undone
+from gateway_server.imports.ledger import forget_person
+from gateway_server.inference_client import InferenceClient
+from gateway_server.jobs import Claim, JobQueue
+from gateway_server.photo_archive import PhotoArchive
+from gateway_server.problems import FaceNotFound, Outage, PersonNotFound, RemovalNotFound
+from gateway_server.tables import Face, Person, Removal, new_id, now
+
+
+class Removals:
+    def __init__(
+        self,
+        database: Database,
+        archive: PhotoArchive,
+        inference: InferenceClient,
+        cache: Cache,
+        queue: JobQueue,
+        failures: FailureLedger,
+    ) -> None:
+        self._database = database
+        self._archive = archive
+        self._inference = inference
+        self._cache = cache
+        self._queue = queue
+        self._failures = failures
+
+    async def of_person(self, person_id: str, caller: Caller, *, held: bool) -> Claim:
+        """The person is gone from every answer of ours when this returns."""
+        async with self._database.write() as session:
+            if await session.get(Person, person_id, with_for_update=True) is None:
+                raise PersonNotFound
+            removal = _new(caller, person_id)
+            await self._delete_faces(session, removal, Face.person_id == person_id)
+            await forget_person(session, person_id)
+            await session.execute(delete(Person).where(Person.id == person_id))
+            session.add(removal)
+            claim = await self._queue.add(session, "deletion", removal.id, held=held)
+            await append(session, "delete", person_id=person_id)
+            return claim
+
+    async def of_face(self, person_id: str, face_id: str, caller: Caller, *, held: bool) -> Claim:
+        async with self._database.write() as session:
+            face = await session.get(Face, face_id, with_for_update=True)
+            if face is None or face.person_id != person_id:
+                raise FaceNotFound
+            removal = _new(caller, person_id, face_id)
+            await self._delete_faces(session, removal, Face.id == face_id)
+            session.add(removal)
+            claim = await self._queue.add(session, "deletion", removal.id, held=held)
+            await append(session, "delete", person_id=person_id, subject_id=face_id)
+            return claim
+
+    async def get(self, removal_id: str) -> Removal:
+        async with self._database.read() as session:
+            removal = await session.get(Removal, removal_id)
+        if removal is None:
+            raise RemovalNotFound
+        return removal
+
+    async def again(self, session: AsyncSession, removal_id: str, *, held: bool) -> Claim:
+        """Queued anew, within the caller's transaction."""
+        if await session.get(Removal, removal_id, with_for_update=True) is None:
+            raise RemovalNotFound
+        return await self._queue.hurry(session, "deletion", removal_id, held=held)
+
+    async def run(self, claim: Claim) -> None:
+        removal = await self.get(claim.subject_id)
+        if removal.face_id is None:
+            await self._inference.delete_person(removal.person_id)
+        else:
+            await self._inference.delete_face(removal.person_id, removal.face_id)
+        if removal.settles_at is not None and removal.settles_at > now():
+            await self._queue.give_back(claim, removal.settles_at)
+            return
+        vectors_deleted_at = now()
+        await self._archive.forget(removal.photo_sha256s)
+        photos_deleted_at = now()
+        await self._cache.clear()
+        async with self._database.write() as session:
+            kept = await session.get_one(Removal, removal.id, with_for_update=True)
+            await self._queue.finish(session, claim)
+            kept.vectors_deleted_at, kept.photos_deleted_at = vectors_deleted_at, photos_deleted_at
+            kept.answers_deleted_at = kept.done_at = now()
+            await self._failures.resolve(session, _undone(removal), "deleted")
+
+    async def miss(
+        self, session: AsyncSession, claim: Claim, outage: Outage, next_attempt_at: datetime | None
+    ) -> None:
+        removal = await session.get_one(Removal, claim.subject_id, with_for_update=True)
+        await self._failures.record(
+            session, _undone(removal), outage, next_attempt_at=next_attempt_at
+        )
+
+    async def _delete_faces(
+        self, session: AsyncSession, removal: Removal, which: ColumnElement[bool]
+    ) -> None:
+        removed = delete(Face).where(which).returning(Face.id, Face.photo_sha256)
+        rows = (await session.execute(removed)).all()
+        face_ids = [row.id for row in rows]
+        removal.photo_sha256s = sorted(row.photo_sha256 for row in rows)
+        removal.settles_at = await self._queue.cancel(session, "enrolment", face_ids)
+        await self._failures.resolve_faces(session, face_ids, "deleted")
+
+
+def _new(caller: Caller, person_id: str, face_id: str | None = None) -> Removal:
+    return Removal(id=new_id(), person_id=person_id, face_id=face_id, key_id=caller.key_id)
+
+
+def _undone(removal: Removal) -> Undone:
+    return Undone(
+        "deletion",
+        person_id=removal.person_id,
+        face_id=removal.face_id,
+        removal_id=removal.id,
+    )
