@@ -9,7 +9,7 @@ OUT ?= runs/own/weights
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo up test check bench train retrain evaluate reports docs clean
+.PHONY: help demo up test check drills bench train retrain evaluate reports docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ check: .venv/.developing ## ruff, its formatter and mypy --strict
 	@tools/timed "Lint" $(RUN) -m ruff check
 	@tools/timed "Format" $(RUN) -m ruff format --check
 	@tools/timed "Types" $(RUN) -m mypy
+
+drills: .venv/.developing ## servers killed, starved and attacked while phones upload (DRILLS="name ...": some; ARGS=--small: short)
+	@tools/timed "Drills" $(RUN) -m tests.system.drills $(DRILLS) $(ARGS) --report $(or $(REPORT),runs/drills.md)
 
 bench: .venv/.developing ## our speed against the paper's way (BENCH=name: one of them)
 	@tools/timed "Benchmarks" $(RUN) tests/benchmarks/run.py $(BENCH)

@@ -67,6 +67,8 @@ class Plan:
             "INTERNAL_TOKEN": self.internal_token,
             "HOST": HOST,
             "PORT": str(self.gateway_port),
+            "RATE_MOBILE": "none",  # one key stands for many phones here
+            "RATE_OPERATOR": "none",
         }
 
 

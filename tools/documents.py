@@ -49,6 +49,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "channel": lambda: _table(*results.channel()),
     "identification": lambda: _table(*results.identification()),
     "detection": lambda: _table(*results.detection()),
+    "drills": lambda: _table(*results.drills()),
     "speed": lambda: _table(*results.speed()),
 }
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from mobile_client_mock.errors import NotUnderstood
+from mobile_client_mock.errors import NotUnderstood, Refused
 
 UNFINISHED = ("queued", "running")
 
@@ -23,6 +23,12 @@ class Answer:
         """`no-face` of `urn:reunite:problem:no-face`; None for an answer that is none."""
         kind = self.document.get("type")
         return str(kind).rpartition(":")[2] if kind else None
+
+    @property
+    def state(self) -> str | None:
+        """`queued`, `done` or `deleting`; None for what has no state, such as a problem."""
+        state = self.document.get("status")
+        return state if isinstance(state, str) else None
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,15 @@ class Search:
     @property
     def is_unfinished(self) -> bool:
         return self.status in UNFINISHED
+
+    @property
+    def refusal(self) -> Refused | None:
+        """Why it failed."""
+        if self.status != "failed":
+            return None
+        problem: Mapping[str, Any] = self.answer.document.get("problem") or {}
+        status = int(problem.get("status", self.answer.status))
+        return Refused(status, problem, self.answer.request_id)
 
     def candidate(self, person_id: str) -> Candidate | None:
         return next((one for one in self.candidates if one.person_id == person_id), None)

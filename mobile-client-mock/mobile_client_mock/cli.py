@@ -1,8 +1,9 @@
-"""`mobile-client-mock search | enroll | feedback | scenario`."""
+"""`mobile-client-mock search | enroll | feedback | scenario | load`."""
 
 import argparse
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 from rich.console import Console, RenderableType
 
-from mobile_client_mock import display
+from mobile_client_mock import display, load_display
 from mobile_client_mock.client import Client, Connection, Patience, SearchOptions
 from mobile_client_mock.errors import (
     ClientError,
@@ -21,12 +22,17 @@ from mobile_client_mock.errors import (
     Unreachable,
     UnusablePhoto,
 )
+from mobile_client_mock.load import Album, Load
+from mobile_client_mock.load_report import Plan
 from mobile_client_mock.photo import Upload, read_original, shrink
 from mobile_client_mock.scenario import play, read_scenario
 
 N = TypeVar("N", int, float)
 DEFAULT_URL = "http://127.0.0.1:8000"
-EXPECTATION_UNMET = 1
+DEMO_PHOTOS = Path("tests/data/people")  # as seen from the checkout's root
+SEEDS = 1_000_000
+UNMET = 1
+INTERRUPTED = 130
 EXIT_CODES: Mapping[type[ClientError], int] = {
     ScenarioError: 2,
     UnusablePhoto: 3,
@@ -38,13 +44,14 @@ EXIT_CODES: Mapping[type[ClientError], int] = {
 EPILOG = f"""\
 exit codes:
   0  answered (whether or not there is a lead); every expectation of the scenario was met
-  1  an expectation of the scenario was not met
+  1  an expectation of the scenario was not met; a load lost a search or met a 500
   2  wrong arguments or a scenario file that cannot be followed
   3  the photo cannot be read; nothing was sent
   4  the gateway refused
   5  no answer from the gateway, or none but "not now"
   6  an answer that is not in the contract
-  7  the heatmap cannot be written
+  7  the heatmap or the report cannot be written
+  130  interrupted; an interrupted load shows what it has measured and ends as above
 
 environment: REUNITE_URL ({DEFAULT_URL}), REUNITE_KEY
 """
@@ -56,13 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not asked.key:
         parser.error("an API key is needed: --key or REUNITE_KEY")
     console = Console(highlight=False)
-    patience = Patience(read_timeout_s=asked.timeout, attempts=asked.attempts)
+    patience = Patience(
+        read_timeout_s=asked.timeout, attempts=asked.attempts, finish_within_s=asked.finish_within
+    )
     try:
-        with Client(Connection(asked.url, asked.key, patience)) as client:
-            return int(asked.run(asked, client, console))
+        return int(asked.run(asked, Connection(asked.url, asked.key, patience), console))
     except ClientError as error:
-        _print_error(error, as_json=asked.json)
+        _print_error(error, as_json=asked.json is True)
         return EXIT_CODES[type(error)]
+    except KeyboardInterrupt:
+        print("mobile-client-mock: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -73,33 +84,53 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    shared = _shared_options(environment)
-    _add_search(commands.add_parser("search", parents=[shared], help="who is in this photo?"))
-    _add_enroll(commands.add_parser("enroll", parents=[shared], help="register a person"))
-    _add_feedback(commands.add_parser("feedback", parents=[shared], help="judge a candidate"))
-    _add_scenario(commands.add_parser("scenario", parents=[shared], help="play steps of a file"))
+    asking = _connection_options(environment)
+    shared = [asking, _json_option()]
+    _add_search(commands.add_parser("search", parents=shared, help="who is in this photo?"))
+    _add_enroll(commands.add_parser("enroll", parents=shared, help="register a person"))
+    _add_feedback(commands.add_parser("feedback", parents=shared, help="judge a candidate"))
+    _add_scenario(commands.add_parser("scenario", parents=shared, help="play steps of a file"))
+    _add_load(commands.add_parser("load", parents=[asking], help="be many phones, and measure"))
     return parser
 
 
-def _shared_options(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+def _connection_options(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     url = environment.get("REUNITE_URL") or DEFAULT_URL
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--url", default=url, help="the gateway's address (%(default)s)")
     shared.add_argument("--key", default=environment.get("REUNITE_KEY"), help="an API key")
-    shared.add_argument("--json", action="store_true", help="the gateway's JSON, or the report's")
     shared.add_argument("--timeout", type=_seconds, default=60.0, metavar="S",
                         help="seconds to wait for an answer (%(default)g)")  # fmt: skip
     shared.add_argument("--attempts", type=_count, default=4, metavar="N",
-                        help="tries of what did not arrive (%(default)s)")  # fmt: skip
+                        help="tries of what was not answered (%(default)s)")  # fmt: skip
+    shared.add_argument("--finish-within", type=_seconds, default=120.0, metavar="S",
+                        help="seconds for a search that was accepted (%(default)g)")  # fmt: skip
     return shared
+
+
+def _json_option() -> argparse.ArgumentParser:
+    option = argparse.ArgumentParser(add_help=False)
+    option.add_argument("--json", action="store_true", help="the gateway's JSON, or the report's")
+    return option
 
 
 def _seconds(text: str) -> float:
     return _above_zero(float(text))
 
 
+def _rate(text: str) -> float:
+    return _above_zero(float(text))
+
+
 def _count(text: str) -> int:
     return _above_zero(int(text))
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ValueError
+    return share
 
 
 def _above_zero(number: N) -> N:
@@ -138,47 +169,91 @@ def _add_scenario(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_scenario)
 
 
+def _add_load(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--phones", type=_count, default=50, metavar="N", help="at a time, at most (%(default)s)")
+    add("--rate", type=_rate, default=20.0, metavar="R",
+        help="searches per second, begun whatever the gateway does (%(default)g)")  # fmt: skip
+    add("--duration", type=_seconds, default=60.0, metavar="S", help="seconds (%(default)g)")
+    add("--photos", type=Path, default=DEMO_PHOTOS, metavar="DIR",
+        help="photos to vary, in sub-folders too (%(default)s)")  # fmt: skip
+    add("--repeat-share", type=_share, default=0.5, metavar="0..1",
+        help="of the searches send a photo that was sent before (%(default)g)")  # fmt: skip
+    add("--respond-async", action="store_true", help="ask for 202 and poll")
+    add("--seed", type=int, metavar="N",
+        help="the same arrivals and photos again (a new one each time)")  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="where to write the figures")
+    parser.set_defaults(run=_load)
+
+
 def _add_original(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--original", action="store_true", help="send the file as it is")
 
 
-def _search(asked: argparse.Namespace, client: Client, console: Console) -> int:
+def _search(asked: argparse.Namespace, connection: Connection, console: Console) -> int:
+    photo = _upload(asked, asked.photo)
     options = SearchOptions(asked.top_k, asked.model, asked.face, asked.respond_async)
-    search = client.search(_upload(asked, asked.photo), options)
-    _show(asked, console, search.answer.document, display.show_search(search))
-    if asked.heatmap:
-        _save(asked.heatmap, client.heatmap(search.id))
+    with Client(connection) as client:
+        with _live().status("asking the gateway") as line:  # seen by people alone
+            search = client.search(photo, options, lambda it: line.update(display.show_waiting(it)))
+        _show(asked, console, search.answer.document, display.show_search(search))
+        if asked.heatmap:
+            _save("heatmap", asked.heatmap, client.heatmap(search.id))
     return 0
 
 
-def _enroll(asked: argparse.Namespace, client: Client, console: Console) -> int:
-    person = client.enroll(asked.name, [_upload(asked, photo) for photo in asked.photos])
+def _enroll(asked: argparse.Namespace, connection: Connection, console: Console) -> int:
+    photos = [_upload(asked, photo) for photo in asked.photos]
+    with Client(connection) as client:
+        person = client.enroll(asked.name, photos)
     _show(asked, console, person.answer.document, display.show_person(person))
     return 0
 
 
-def _feedback(asked: argparse.Namespace, client: Client, console: Console) -> int:
-    answer = client.judge(asked.search_id, asked.person_id, asked.verdict)
+def _feedback(asked: argparse.Namespace, connection: Connection, console: Console) -> int:
+    with Client(connection) as client:
+        answer = client.judge(asked.search_id, asked.person_id, asked.verdict)
     _show(asked, console, answer.document, f"Noted: {asked.verdict}.")
     return 0
 
 
-def _scenario(asked: argparse.Namespace, client: Client, console: Console) -> int:
-    report = play(read_scenario(asked.file), client)
+def _scenario(asked: argparse.Namespace, connection: Connection, console: Console) -> int:
+    scenario = read_scenario(asked.file)
+    with Client(connection) as client:
+        report = play(scenario, client)
     _show(asked, console, report.document(), display.show_report(report))
-    return 0 if report.is_met else EXPECTATION_UNMET
+    return 0 if report.is_met else UNMET
+
+
+def _load(asked: argparse.Namespace, connection: Connection, console: Console) -> int:
+    seed = secrets.randbelow(SEEDS) if asked.seed is None else asked.seed
+    plan = Plan(asked.phones, asked.rate, asked.duration, asked.repeat_share, seed)
+    options = SearchOptions(respond_async=asked.respond_async)
+    load = Load(plan, Album.read(asked.photos, seed), connection, options)
+    with load_display.watching(plan, _live()) as watch:
+        report = load.run(watch)
+    console.print(load_display.show_load(report))
+    if asked.json:
+        written = json.dumps(report.document(), ensure_ascii=False, indent=2)
+        _save("figures", asked.json, f"{written}\n".encode())
+    return 0 if report.is_clean else UNMET
+
+
+def _live() -> Console:
+    """What comes and goes while somebody waits; stdout is for what stays."""
+    return Console(stderr=True, highlight=False)
 
 
 def _upload(asked: argparse.Namespace, photo: Path) -> Upload:
     return read_original(photo) if asked.original else shrink(photo)
 
 
-def _save(file: Path, data: bytes) -> None:
+def _save(what: str, file: Path, data: bytes) -> None:
     try:
         file.write_bytes(data)
     except OSError as error:
         raise NotSaved(f"{file} cannot be written: {error.strerror}") from error
-    print(f"heatmap: {file}", file=sys.stderr)
+    print(f"{what}: {file}", file=sys.stderr)
 
 
 def _show(

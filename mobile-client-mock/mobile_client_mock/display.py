@@ -13,16 +13,29 @@ VERDICTS = {
     "lead": ("a lead: the first candidate is worth a look by a person", "bold green"),
     "no_credible_lead": ("no credible lead: nobody here is similar enough", "bold yellow"),
 }
+WAITING = {
+    "queued": "queued: the gateway has the photo and waits for a free network",
+    "running": "running: a network is looking at the photo",
+}
 
 
 def show_search(search: Search) -> RenderableType:
+    if search.is_unfinished:
+        return show_waiting(search)
     return Group(_headline(search), _table(search), *_notes(search))
 
 
+def show_waiting(search: Search) -> Text:
+    return Text(f"{WAITING[search.status]} · search {search.id}", "yellow")
+
+
 def show_person(person: Person) -> RenderableType:
-    lines = [Text(f"{person.name} is enrolled with {_count(person.faces, 'face')}: {person.id}")]
+    registered = not person.faces and person.pending
+    became = "registered" if registered else f"enrolled with {_count(person.faces, 'face')}"
+    lines = [Text(f"{person.name} is {became}: {person.id}")]
     if person.pending:
-        lines.append(Text(f"{_count(person.pending, 'photo')} wait to be enrolled", "yellow"))
+        waiting = f"{_count(person.pending, 'photo')} pending: the gateway enrols them later"
+        lines.append(Text(waiting, "yellow"))
     lines += [Text(f"photo {one.index + 1}: {one.reason}", "yellow") for one in person.refused]
     return Group(*lines)
 
@@ -51,7 +64,7 @@ def show_report(report: Report) -> RenderableType:
 
 def _step_row(step: StepReport) -> tuple[RenderableType, ...]:
     found = Text("\n".join(step.unmet), "red") if step.unmet else Text("as expected", "green")
-    answer = f"{step.status or '-'} {step.problem or ''}".rstrip()
+    answer = f"{step.status or '-'} {step.problem or step.state or ''}".rstrip()
     return (answer, found, f"{step.duration_s:.2f}", step.request_id)
 
 

@@ -67,12 +67,15 @@ class Unreachable(ClientError):
         retry_after_s: float | None = None,
         *,
         is_undone: bool = False,
+        is_replay: bool = False,
     ) -> None:
         """`problem` is the gateway's own word, if it had one.
 
         `is_undone`: surely nothing came of the request. Otherwise nobody knows.
+        `is_replay`: it is the word that the request's first try was given.
         """
         super().__init__(message)
         self.problem = problem
         self.retry_after_s = retry_after_s
         self.is_undone = is_undone
+        self.is_replay = is_replay

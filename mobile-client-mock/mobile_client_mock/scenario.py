@@ -63,6 +63,7 @@ class StepReport:
     title: str
     status: int | None
     problem: str | None
+    state: str | None  # done, or deleting where the gallery has yet to forget a person
     request_id: str
     duration_s: float
     unmet: tuple[str, ...]
@@ -145,6 +146,7 @@ def _report(
         title=scripted.kind,
         status=(answer.status or None) if answer else None,
         problem=answer.problem if answer else None,
+        state=answer.state if answer else None,
         request_id=answer.request_id if answer else "",
         duration_s=round(time.perf_counter() - started_s, 3),
         unmet=unmet,

@@ -19,6 +19,7 @@ from PIL import Image
 from werkzeug.serving import make_server
 
 from face_models.pipeline import Pipeline
+from gateway_server.breaker import Breaker, BreakerSettings
 from gateway_server.inference_client import InferenceClient, make_http
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import StoredPhoto
@@ -81,7 +82,8 @@ class Tier:
 
     def client(self, token: str = TOKEN) -> InferenceClient:
         named = {"INTERNAL_TOKEN": token, "INFERENCE_URL": self.url}
-        return InferenceClient(make_http(Settings.from_mapping(named), self.transport), Metrics())
+        http = make_http(Settings.from_mapping(named), self.transport)
+        return InferenceClient(http, Metrics(), Breaker(BreakerSettings(failures=5, pause_s=1)))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ COMMANDS = (
     "test",
     "check",
     "bench",
+    "drills",
     "train",
     "retrain",
     "reports",

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mobile_client_mock.client import Client, Connection, Patience
+from mobile_client_mock.client import Client, Connection, Habits, Patience
 from tests.mobile_client_mock.fake_gateway import FakeGateway, run_gateway
 
 KEY = "rk_0123456789ab_secret"
@@ -26,7 +26,8 @@ def slept() -> list[float]:
 @pytest.fixture
 def connect(slept: list[float]) -> Callable[..., Client]:
     def build(url: str, patience: Patience = QUICK) -> Client:
-        return Client(Connection(url, KEY, patience), sleep=slept.append, draw=lambda: 1.0)
+        habits = Habits(sleep=slept.append, draw=lambda: 1.0)
+        return Client(Connection(url, KEY, patience), habits)
 
     return build
 

@@ -5,7 +5,7 @@ import email.policy
 import json
 import socket
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,13 +50,16 @@ class Seen:
 class FakeGateway:
     url: str = ""
     replies: deque[Reply] = field(default_factory=deque)
+    decide: Callable[[Seen], Reply] | None = None  # in place of what is queued
     seen: list[Seen] = field(default_factory=list)
 
     def answers(self, *replies: Reply) -> None:
         """One for each request to come, in order; the last is not used up."""
         self.replies = deque(replies)
 
-    def next_reply(self) -> Reply:
+    def next_reply(self, request: Seen) -> Reply:
+        if self.decide:
+            return self.decide(request)
         return self.replies.popleft() if len(self.replies) > 1 else self.replies[0]
 
 
@@ -117,8 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.served.seen.append(Seen(self.command, self.path, dict(self.headers), body))
-        reply = self.served.next_reply()
+        request = Seen(self.command, self.path, dict(self.headers), body)
+        self.served.seen.append(request)
+        reply = self.served.next_reply(request)
         if reply.hangs_up == "before":
             return self._hang_up()
         self.send_response(reply.status)

@@ -3,11 +3,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from mobile_client_mock.cli import EXIT_CODES, main
+from mobile_client_mock.answers import Answer, Search
+from mobile_client_mock.cli import EXIT_CODES, INTERRUPTED, main
+from mobile_client_mock.display import show_search
 from mobile_client_mock.errors import ClientError
 from tests.mobile_client_mock.conftest import KEY
-from tests.mobile_client_mock.documents import PERSON, SEARCH
+from tests.mobile_client_mock.documents import PERSON, QUEUED, SEARCH
 from tests.mobile_client_mock.fake_gateway import FakeGateway, Reply, ok, problem
 
 Phone = Callable[..., int]
@@ -101,7 +104,55 @@ def test_an_enrolment_names_the_photos_that_were_refused(
     assert phone("enroll", "Ada Example", photo, photo, photo) == 0
     shown = capsys.readouterr().out
     assert "1 face: p-ada" in shown
+    assert "1 photo pending" in shown
     assert "photo 2: No face was found" in shown
+
+
+def test_an_enrolment_that_waits_is_shown_as_one(
+    gateway: FakeGateway, phone: Phone, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = [{"index": n, "status": "pending", "face_id": f"f-{n}"} for n in range(2)]
+    gateway.answers(ok({**PERSON, "photos": waiting}, 202))
+    assert phone("enroll", "Ada Example", photo, photo) == 0
+    shown = capsys.readouterr().out
+    assert "Ada Example is registered: p-ada" in shown
+    assert "2 photos pending" in shown
+
+
+def test_a_search_that_was_queued_is_shown_when_it_is_done(
+    gateway: FakeGateway, phone: Phone, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers(ok(QUEUED, 202), ok(SEARCH))
+    assert phone("search", photo, "--finish-within", "0.3") == 0  # the last look is then
+    assert "A lead" in capsys.readouterr().out
+
+
+def test_a_search_that_stays_queued_is_named(
+    gateway: FakeGateway, phone: Phone, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers(ok(QUEUED, 202))
+    assert phone("search", photo, "--finish-within", "0.05") == 5
+    assert "Search s-1 is still queued after 0.05 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+def test_an_unfinished_search_has_words(status: str) -> None:
+    console = Console(width=110)
+    search = Search.of(Answer(202, {**QUEUED, "status": status}, "req-1"))
+    with console.capture() as shown:
+        console.print(show_search(search))
+    assert shown.get().startswith(f"{status}: ")
+    assert "search s-1" in shown.get()
+
+
+def test_a_deletion_that_waits_is_shown_in_the_scenarios_report(
+    gateway: FakeGateway, phone: Phone, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers(ok({"id": "p-ada", "status": "deleting"}, 202))
+    file = tmp_path / "scenario.toml"
+    file.write_text('[[step]]\ndo = "delete"\nperson = "p-ada"\n')
+    assert phone("scenario", file) == 0
+    assert "202 deleting" in capsys.readouterr().out
 
 
 def test_feedback_is_sent(gateway: FakeGateway, phone: Phone) -> None:
@@ -168,6 +219,11 @@ WRONG_ARGUMENTS = [
     ["search", "a.jpg", "--timeout", "0"],
     ["search", "a.jpg", "--attempts", "0"],
     ["search", "a.jpg", "--top-k", "many"],
+    ["search", "a.jpg", "--finish-within", "0"],
+    ["load", "--phones", "0"],
+    ["load", "--rate", "0"],
+    ["load", "--repeat-share", "1.1"],
+    ["load", "--json"],
 ]
 
 
@@ -199,5 +255,5 @@ def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     shown = capsys.readouterr().out
-    for code in (0, 1, *EXIT_CODES.values()):
+    for code in (0, 1, INTERRUPTED, *EXIT_CODES.values()):
         assert f"\n  {code}  " in shown

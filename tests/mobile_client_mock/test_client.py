@@ -89,13 +89,26 @@ either_loss = pytest.mark.parametrize("reply", MAY_HAVE_ARRIVED.values(), ids=MA
 
 
 @either_loss
-def test_what_may_have_arrived_is_not_posted_again(
+def test_what_may_have_arrived_is_posted_again_under_the_same_key(
+    gateway: FakeGateway, client: Client, slept: list[float], reply: Reply
+) -> None:
+    replayed = ok(PERSON, 201, Idempotent_Replayed="true")
+    gateway.answers(reply, replayed)
+    assert client.enroll("Ada Example", [PHOTO]).id == "p-ada"
+    first, second = gateway.seen
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+    assert first.body == second.body, "to the last byte: the boundary of the form as well"
+    assert slept == [0.5]
+
+
+@either_loss
+def test_a_post_that_is_given_up_may_have_arrived(
     gateway: FakeGateway, client: Client, reply: Reply
 ) -> None:
-    gateway.answers(reply, ok(PERSON, 201))
-    with pytest.raises(Unreachable, match="tried once; it may have arrived all the same"):
+    gateway.answers(reply)
+    with pytest.raises(Unreachable, match="tried 3 times; it may have arrived all the same"):
         client.enroll("Ada Example", [PHOTO])
-    assert len(gateway.seen) == 1
+    assert len(gateway.seen) == 3
 
 
 @either_loss
@@ -107,13 +120,16 @@ def test_a_question_is_asked_again_after_any_loss(
     assert slept == [0.5]
 
 
-def test_a_post_that_is_not_answered_in_time_is_sent_once(connect: Connect) -> None:
+def test_a_post_that_is_not_answered_in_time_is_sent_again(connect: Connect) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         patience = Patience(read_timeout_s=0.05, attempts=3)
-        with connect(url, patience) as client, pytest.raises(Unreachable, match="tried once; it"):
+        with (
+            connect(url, patience) as client,
+            pytest.raises(Unreachable, match="tried 3 times; it"),
+        ):
             client.enroll("Ada Example", [PHOTO])
 
 
@@ -178,6 +194,37 @@ def test_an_accepted_search_is_polled_to_its_end(
     assert slept == [1.0, 2.0], "the phone's own rhythm, unless the gateway names one"
 
 
+def test_a_busy_gateway_may_accept_what_was_not_asked_to_be_accepted(
+    gateway: FakeGateway, client: Client, slept: list[float]
+) -> None:
+    seen: list[str] = []
+    busy = ok(QUEUED, 202, Location="/v1/searches/s-1", Retry_After="3")
+    gateway.answers(busy, ok({**QUEUED, "status": "running"}), ok(SEARCH))
+    search = client.search(PHOTO, watch=lambda unfinished: seen.append(unfinished.status))
+    assert "Prefer" not in gateway.seen[0].headers
+    assert (search.status, seen, slept) == ("done", ["queued", "running"], [3.0, 1.0])
+
+
+def test_what_a_gateway_says_while_it_is_polled_is_waited_out(
+    gateway: FakeGateway, client: Client, slept: list[float]
+) -> None:
+    away = problem(503, "not-ready", Retry_After="2")
+    busy = problem(429, "too-many-requests")
+    lost = Reply(200, hangs_up="before")
+    gateway.answers(ok(QUEUED, 202), away, busy, lost, away, away, ok(SEARCH))
+    assert client.search(PHOTO).status == "done", "more setbacks than attempts: it is kept"
+    assert slept == [1.0, 2.5, 1.0, 2.0, 6.0, 10.0]
+
+
+def test_no_look_is_later_than_the_patience(
+    gateway: FakeGateway, connect: Connect, slept: list[float]
+) -> None:
+    gateway.answers(ok(QUEUED, 202, Retry_After="86400"), ok(SEARCH))
+    with connect(gateway.url, Patience(finish_within_s=5)) as client:
+        client.search(PHOTO)
+    assert 0 < slept[0] <= 5
+
+
 def test_an_accepted_search_that_fails_is_refused_with_its_reason(
     gateway: FakeGateway, client: Client
 ) -> None:
@@ -191,7 +238,7 @@ def test_an_accepted_search_that_fails_is_refused_with_its_reason(
 def test_a_search_that_never_ends_is_given_up(gateway: FakeGateway, connect: Connect) -> None:
     gateway.answers(ok(QUEUED, 202))
     patience = Patience(finish_within_s=0)
-    with connect(gateway.url, patience) as client, pytest.raises(Unreachable, match="within 0 s"):
+    with connect(gateway.url, patience) as client, pytest.raises(Unreachable, match="still queued"):
         client.search(PHOTO)
 
 
@@ -223,24 +270,78 @@ def test_enrolment_tells_what_became_of_each_photo(gateway: FakeGateway, client:
     assert [(one.index, one.reason) for one in person.refused] == [(1, "No face was found")]
 
 
-def test_a_person_that_the_gateway_has_recorded_is_not_registered_again(
+def test_photos_that_wait_are_no_error(gateway: FakeGateway, client: Client) -> None:
+    waiting = [{"index": 0, "status": "pending", "face_id": "f-1"}]
+    gateway.answers(ok({**PERSON, "photos": waiting}, 202, Location="/v1/persons/p-ada"))
+    person = client.enroll("Ada Example", [PHOTO])
+    assert (person.answer.status, person.faces, person.pending) == (202, 0, 1)
+
+
+def test_a_person_may_be_forgotten_later(gateway: FakeGateway, client: Client) -> None:
+    gateway.answers(ok({"id": "p-ada", "status": "deleting"}, 202))
+    answer = client.delete_person("p-ada")
+    assert (answer.status, answer.state) == (202, "deleting")
+
+
+def test_a_request_that_is_still_at_work_is_waited_for(
+    gateway: FakeGateway, client: Client, slept: list[float]
+) -> None:
+    lost = Reply(201, hangs_up="before")
+    at_work = problem(409, "idempotency-key-in-use", Retry_After="2")
+    gateway.answers(lost, *[at_work] * 4, ok(PERSON, 201, Idempotent_Replayed="true"))
+    assert client.enroll("Ada Example", [PHOTO]).id == "p-ada"
+    assert len({request.headers["Idempotency-Key"] for request in gateway.seen}) == 1
+    assert slept == [0.5, *[2.5] * 4], "longer than the attempts, and no backoff: nothing failed"
+
+
+def test_a_request_that_stays_at_work_is_given_up(gateway: FakeGateway, connect: Connect) -> None:
+    gateway.answers(problem(409, "idempotency-key-in-use", "The first is still running"))
+    with (
+        connect(gateway.url, Patience(finish_within_s=0)) as client,
+        pytest.raises(Unreachable, match="first is still running") as caught,
+    ):
+        client.judge("s-1", "p-ada", "same")
+    assert not caught.value.is_undone
+
+
+def test_a_key_that_was_used_for_something_else_is_a_defect(
     gateway: FakeGateway, client: Client
 ) -> None:
-    kept = {"person_id": "p-ada"}
-    gateway.answers(problem(503, "inference-unavailable", kept=kept), ok(PERSON, 201))
-    with pytest.raises(Unreachable, match="tried once; the gateway keeps it as person p-ada"):
-        client.enroll("Ada Example", [PHOTO])
+    gateway.answers(problem(422, "idempotency-key-reused"))
+    with pytest.raises(Refused) as caught:
+        client.judge("s-1", "p-ada", "same")
+    assert caught.value.slug == "idempotency-key-reused"
     assert len(gateway.seen) == 1
 
 
-def test_a_search_that_the_gateway_has_recorded_is_not_posted_again(
-    gateway: FakeGateway, client: Client
+def test_only_a_post_carries_a_key(gateway: FakeGateway, client: Client) -> None:
+    gateway.answers(ok({}))
+    client.delete_person("p-ada")
+    client.judge("s-1", "p-ada", "same")
+    assert ["Idempotency-Key" in request.headers for request in gateway.seen] == [False, True]
+
+
+KEPT = {
+    "search": {"search_id": "s-1", "failure_id": "x-1"},
+    "person": {"person_id": "s-1", "failure_id": "x-1"},
+}
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_what_the_gateway_has_recorded_is_named_when_it_is_given_up(
+    gateway: FakeGateway, client: Client, kind: str
 ) -> None:
-    kept = {"search_id": "s-1", "failure_id": "x-1"}
-    gateway.answers(problem(503, "inference-unavailable", kept=kept), ok(SEARCH, 201))
-    with pytest.raises(Unreachable, match="tried once; the gateway keeps it as search s-1"):
+    gateway.answers(problem(503, "inference-unavailable", kept=KEPT[kind]))
+    with pytest.raises(Unreachable, match=f"tried 3 times; the gateway keeps it as {kind} s-1"):
         client.search(PHOTO)
-    assert len(gateway.seen) == 1
+
+
+def test_an_outage_that_is_only_told_again_is_final(gateway: FakeGateway, client: Client) -> None:
+    away = problem(503, "inference-unavailable", kept=KEPT["search"])
+    again = problem(503, "inference-unavailable", kept=KEPT["search"], Idempotent_Replayed="true")
+    gateway.answers(away, again)
+    with pytest.raises(Unreachable, match="tried 2 times; the gateway keeps it as search s-1"):
+        client.search(PHOTO)
 
 
 def test_a_verdict_is_sent_as_json(gateway: FakeGateway, client: Client) -> None:

@@ -2,10 +2,10 @@ import io
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from mobile_client_mock.errors import UnusablePhoto
-from mobile_client_mock.photo import LONGEST_SIDE_PX, Upload, read_original, shrink
+from mobile_client_mock.photo import LONGEST_SIDE_PX, Upload, read_original, remake, shrink
 
 ORIENTATION, MAKE, GPS = 0x0112, 0x010F, 0x8825
 TURN_LEFT_TO_SHOW = 6  # EXIF: the camera was held on its side
@@ -74,6 +74,16 @@ def test_an_original_is_sent_byte_by_byte(tmp_path: Path) -> None:
     upload = read_original(file)
     assert upload.data == file.read_bytes()
     assert "secret" not in upload.name
+
+
+def test_a_photo_made_anew_differs_for_every_token_and_only_at_its_upper_edge(photo: Path) -> None:
+    taken = shrink(photo)
+    made = {remake(taken, number.to_bytes(8, "big")).data for number in range(256)}
+    assert len(made) == 256
+    assert remake(taken, b"\x07").data == remake(taken, b"\x07").data
+    before, after = (opened(one).crop((0, 16, 64, 48)) for one in (taken, remake(taken, b"\xff")))
+    differences = ImageChops.difference(before, after).getextrema()
+    assert max(most for _least, most in differences) <= 2, "a JPEG's own rounding"
 
 
 REFUSALS = {
