@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.audit import append, note
@@ -32,12 +32,12 @@ class SearchReader:
 
     async def get(self, search_id: str, caller: Caller) -> SearchOut:
         """With today's names, not those of the day of the search."""
-        search = await self._find(search_id, caller)
-        found = search.answer["candidates"] if search.answer else []
         async with self._database.read() as session:
+            row, is_held = await _read_with_its_job(session, search_id)
+            search = _if_allowed(row, caller)
+            found = search.answer["candidates"] if search.answer else []
             names = await _read_names(session, [one["person_id"] for one in found])
-            is_running = search.status == "queued" and await _is_held(session, search_id)
-        return SearchOut.from_row(search, names, is_running=is_running)
+        return SearchOut.from_row(search, names, is_running=search.status == "queued" and is_held)
 
     async def photo(self, search_id: str, caller: Caller) -> StoredPhoto:
         search = await self._find(search_id, caller)
@@ -79,12 +79,8 @@ class SearchReader:
         return earlier is None
 
     async def _find(self, search_id: str, caller: Caller) -> Search:
-        """Another's search is not told from one that never was."""
         async with self._database.read() as session:
-            search = await session.get(Search, search_id)
-        if search is None or not (caller.is_operator or search.key_id == caller.key_id):
-            raise SearchNotFound
-        return search
+            return _if_allowed(await session.get(Search, search_id), caller)
 
     async def _explain(self, photo_sha256: str, model: str, face_index: int | None) -> bytes:
         note(photo_sha256=photo_sha256)
@@ -92,11 +88,20 @@ class SearchReader:
         return await self._inference.heatmap(photo, {"model": model, "face": face_index})
 
 
-async def _is_held(session: AsyncSession, search_id: str) -> bool:
-    held = select(Job.id).where(
+def _if_allowed(search: Search | None, caller: Caller) -> Search:
+    """Another's search is not told from one that never was."""
+    if search is None or not (caller.is_operator or search.key_id == caller.key_id):
+        raise SearchNotFound
+    return search
+
+
+async def _read_with_its_job(session: AsyncSession, search_id: str) -> tuple[Search | None, bool]:
+    """The search, and whether somebody is at it: in one statement, for the two change together."""
+    held = exists().where(
         Job.kind == "search", Job.subject_id == search_id, Job.leased_until > now()
     )
-    return await session.scalar(held) is not None
+    row = (await session.execute(select(Search, held).where(Search.id == search_id))).first()
+    return (row[0], row[1]) if row else (None, False)
 
 
 async def _read_names(session: AsyncSession, person_ids: Sequence[str]) -> dict[str, str]:
