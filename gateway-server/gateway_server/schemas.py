@@ -1,9 +1,9 @@
 """The JSON of the public contract, v1."""
 
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from gateway_server.auth import KeyStatus, Role, status_of
@@ -19,6 +19,7 @@ from gateway_server.tables import (
     Removal,
     Search,
 )
+from gateway_server.texts import DAY, LINE, NAME, NOTES
 
 MAX_KEY_DAYS = 3650
 MAX_GRACE_S = 7 * 86_400
@@ -29,6 +30,13 @@ Status = Literal["queued", "running", "done", "failed"]
 
 class Shape(BaseModel):
     model_config = ConfigDict(frozen=True)
+
+
+# Of these the schema says what it can; `TextRule.check` and `parse_day` have the last word.
+Name = Annotated[str, WithJsonSchema(NAME)]
+Line = Annotated[str, WithJsonSchema(LINE.schema())]
+Notes = Annotated[str, WithJsonSchema(NOTES.schema())]
+Day = Annotated[str, WithJsonSchema(DAY)]
 
 
 class Document(Shape):
@@ -252,11 +260,11 @@ class PersonPage(Shape):
 class PersonChange(Document):
     """Members that are absent stay as they are; null clears."""
 
-    name: str | None = None
-    reference: str | None = None
-    birth_date: str | None = Field(None, examples=["1990-05-17"])
-    missing_since: str | None = Field(None, examples=["2024-02-29"])
-    notes: str | None = None
+    name: Annotated[str | None, WithJsonSchema(NAME)] = None
+    reference: Line | None = None
+    birth_date: Day | None = Field(None, examples=["1990-05-17"])
+    missing_since: Day | None = Field(None, examples=["2024-02-29"])
+    notes: Notes | None = None
     status: PersonStatus | None = Field(
         None, description="found: out of every search from now on; missing: back in it"
     )
@@ -321,7 +329,7 @@ class RetriedOut(Shape):
 
 
 class KeyIn(Document):
-    name: str = Field(description="whose it is, for the list")
+    name: Name = Field(description="whose it is, for the list")
     role: Role
     expires_days: int | None = Field(None, ge=1, le=MAX_KEY_DAYS, description="null: never")
 

@@ -1,8 +1,10 @@
 """What a text from outside may hold, checked once where it comes in."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any, Final
 
 from gateway_server.problems import FieldTooLong, InvalidDate, InvalidName, InvalidText
 
@@ -20,6 +22,10 @@ class TextRule:
     @property
     def max_bytes(self) -> int:
         return self.max_characters * MAX_BYTES_PER_CHARACTER
+
+    def schema(self, **more: object) -> dict[str, Any]:
+        """As much of it as JSON Schema can say."""
+        return {"type": "string", "maxLength": self.max_characters, **more}
 
     def decode(self, field: str, data: bytes) -> str:
         try:
@@ -50,9 +56,18 @@ class TextRule:
         )
 
 
+DAY: Final = {
+    "type": "string",
+    "anyOf": [{"format": "date"}, {"const": ""}],
+    "description": "YYYY-MM-DD; an empty one is none",
+}
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 LINE = TextRule(200)
 OPTION = TextRule(40)
 NOTES = TextRule(10_000, several_lines=True)
+
+
+NAME = LINE.schema(pattern=r"\S")  # not blank
 
 
 def check_name(name: str) -> str:
@@ -66,9 +81,11 @@ def parse_day(field: str, text: str | None) -> date | None:
     if not text:
         return None
     try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidDate(f"`{field}` is {text!r}; a day is YYYY-MM-DD", field=field) from error
+        if _DAY.fullmatch(text):  # `fromisoformat` knows more forms than we say
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise InvalidDate(f"`{field}` is {text!r}; a day is YYYY-MM-DD", field=field)
 
 
 def parse_moment(field: str, text: str | None) -> datetime | None:

@@ -15,7 +15,7 @@ from gateway_server.audit import Access, Action, note_caller
 from gateway_server.auth import Caller, Role, is_key_id
 from gateway_server.gateway import Gateway
 from gateway_server.intake import read_limited
-from gateway_server.one_time import Given, Work, fingerprint_of
+from gateway_server.one_time import Given, Shortcut, Work, fingerprint_of
 from gateway_server.paging import DEFAULT_LIMIT, MAX_CURSOR_CHARACTERS, MAX_LIMIT
 from gateway_server.problems import (
     MEDIA_TYPE,
@@ -173,6 +173,7 @@ IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
+        json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]*$"},
         description="a name of the client's for this request, 1 to 255 ASCII characters: repeated "
         "with the same body within a day, it gets the same answer, and nothing is made twice",
     ),
@@ -189,10 +190,13 @@ class Post:
     caller: Caller
     key: str | None
 
-    async def answer(self, said: Iterable[str | bytes], work: Work) -> Response:
+    async def answer(
+        self, said: Iterable[str | bytes], work: Work, shortcut: Shortcut | None = None
+    ) -> Response:
         """`said`: what the body says; `work`: done unless it was done before."""
-        address = fingerprint_of(self.request.method, self.request.url.path, said)
-        given = await self.gateway.one_time.answer(self.caller, self.key, address, work)
+        asked = fingerprint_of(self.request.method, self.request.url.path, said)
+        once = self.gateway.one_time
+        given = await once.answer(self.caller, self.key, asked, work, shortcut)
         return Response(given.body, given.status, dict(given.headers), given.media_type)
 
 
@@ -248,8 +252,33 @@ def json_of(kind: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def _headers(**described: str) -> dict[str, Any]:
+    """Of an answer that always has them; underscores in the names stand for hyphens."""
+    return {
+        "headers": {
+            name.replace("_", "-"): {
+                "required": True,
+                "description": description,
+                "schema": {"type": "string"},
+            }
+            for name, description in described.items()
+        }
+    }
+
+
+BODY = (400, 408, 413, 415)  # what may be wrong with any
+LOCATION = _headers(Location="the address of what was made")
+_RETRY_AFTER = _headers(Retry_After="seconds")
+_PROBLEM_HEADERS = {
+    401: _headers(WWW_Authenticate="`Bearer`, and the realm"),
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+
+
 def refusals(*statuses: int, access: bool = True) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI description of the problems that a route may answer."""
     content = {MEDIA_TYPE: {"schema": ProblemOut.model_json_schema()}}
     named = {*statuses, *((401, 403, 422, 429, 503) if access else ())}
-    return {status: {"description": "problem", "content": content} for status in sorted(named)}
+    problem = {"description": "problem", "content": content}
+    return {status: problem | _PROBLEM_HEADERS.get(status, {}) for status in sorted(named)}

@@ -1,9 +1,11 @@
 """Multipart forms: how their options are read, and described in the OpenAPI document."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Response
 
+from gateway_server.image_header import TYPES
 from gateway_server.problems import InvalidFaceIndex, InvalidModel, InvalidTopK
 
 DEFAULT_TOP_K = 5
@@ -11,11 +13,11 @@ MAX_TOP_K = 50
 MAX_FACE_INDEX = 999
 MODELS = ("heatmap", "base")
 
-PHOTO: dict[str, Any] = {
-    "type": "string",
-    "contentMediaType": "application/octet-stream",
-    "description": "JPEG, PNG, WebP or HEIC, by its content",
-}
+FILE: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
+PHOTO = FILE | {"description": "JPEG, PNG, WebP or HEIC, by its content"}
+PHOTO_TYPES = ", ".join(TYPES)
+PHOTO_ANSWER: dict[str, Any] = {"content": {kind: {} for kind in TYPES}}
+HEATMAP_ANSWER: dict[str, Any] = {"content": {"image/png": {}}}
 TOP_K = {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K, "default": DEFAULT_TOP_K}
 MODEL = {"type": "string", "enum": list(MODELS), "default": MODELS[0]}
 FACE = {
@@ -24,17 +26,20 @@ FACE = {
     "maximum": MAX_FACE_INDEX,
     "description": "which face of the photo; the best one, if it is not said",
 }
-DAY = {"type": "string", "format": "date"}
 
 
-def text_of(max_characters: int) -> dict[str, Any]:
-    return {"type": "string", "maxLength": max_characters}
-
-
-def form_of(required: list[str], **members: dict[str, Any]) -> dict[str, Any]:
-    """The OpenAPI description of a form that the intake reads."""
-    schema = {"type": "object", "required": required, "properties": members}
-    content = {"multipart/form-data": {"schema": schema}}
+def form_of(
+    required: list[str], files: Mapping[str, str], **members: dict[str, Any]
+) -> dict[str, Any]:
+    """The OpenAPI description of a form that the intake reads; `files`: their media types."""
+    schema = {
+        "type": "object",
+        "required": required,
+        "properties": members,
+        "additionalProperties": False,
+    }
+    encoding = {name: {"contentType": types} for name, types in files.items()}
+    content = {"multipart/form-data": {"schema": schema, "encoding": encoding}}
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -7,7 +7,9 @@ from fastapi import APIRouter, Query, Response, status
 from gateway_server.imports.ledger import RowsWanted
 from gateway_server.one_time import Given, Made
 from gateway_server.routes.access import (
+    BODY,
     FIRST_PAGE,
+    LOCATION,
     SEARCH_WEIGHT,
     USUAL_LIMIT,
     Audited,
@@ -21,12 +23,12 @@ from gateway_server.routes.access import (
     given,
     refusals,
 )
-from gateway_server.routes.forms import form_of
+from gateway_server.routes.forms import FILE, form_of
 from gateway_server.schemas import ImportOut, ImportPage, ImportRowPage, RowOutcome
 
-FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 IMPORT_FORM = form_of(
     required=["table", "archive"],
+    files={"table": "text/csv", "archive": "application/zip"},
     table={
         **FILE,
         "description": "CSV in UTF-8 with the columns name, photo and, as far as wanted, "
@@ -42,7 +44,7 @@ router = APIRouter(prefix="/v1/imports", tags=["imports"], route_class=Audited)
     "",
     status_code=status.HTTP_202_ACCEPTED,
     response_model=ImportOut,
-    responses=refusals(400, 408, 409, 413, 415),
+    responses={202: LOCATION, **refusals(*BODY, 409)},
     openapi_extra=IMPORT_FORM,
 )
 @does("import", weight=SEARCH_WEIGHT)

@@ -8,7 +8,9 @@ from gateway_server.auth import Keyring, key_id_of
 from gateway_server.one_time import Given, Made
 from gateway_server.problems import KeyNotFound
 from gateway_server.routes.access import (
+    BODY,
     FIRST_PAGE,
+    LOCATION,
     USUAL_LIMIT,
     Admin,
     AdminPost,
@@ -45,7 +47,7 @@ async def list_keys(
     "",
     status_code=status.HTTP_201_CREATED,
     response_model=KeyShown,
-    responses=refusals(400, 409, 413, 415),
+    responses={201: LOCATION, **refusals(*BODY, 409)},
     openapi_extra=json_of(KeyIn),
 )
 @does("key.create")
@@ -67,7 +69,7 @@ async def create_key(post: AdminPost) -> Response:
 @router.post(
     "/{key_id}/rotate",
     response_model=KeyShown,
-    responses=refusals(400, 404, 409, 413, 415),
+    responses={200: LOCATION, **refusals(*BODY, 404, 409)},
     openapi_extra=json_of(KeyRotation),
 )
 @does("key.rotate")

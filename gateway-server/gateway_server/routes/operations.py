@@ -19,6 +19,6 @@ async def tell_readiness(gateway: TheGateway) -> ReadinessOut:
     return ReadinessOut(checks=await gateway.readiness.check())
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def tell_metrics(request: Request) -> Response:
     return Response(await request.app.state.metrics.exposition(), media_type=metrics.CONTENT_TYPE)

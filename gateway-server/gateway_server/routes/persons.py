@@ -8,7 +8,9 @@ from gateway_server.intake import FormShape
 from gateway_server.one_time import Given, Made
 from gateway_server.person_service import DETAIL_RULES, read_details
 from gateway_server.routes.access import (
+    BODY,
     FIRST_PAGE,
+    LOCATION,
     SEARCH_WEIGHT,
     USUAL_LIMIT,
     Audited,
@@ -25,7 +27,13 @@ from gateway_server.routes.access import (
     read_json,
     refusals,
 )
-from gateway_server.routes.forms import DAY, FACE, PHOTO, form_of, read_face_index, text_of
+from gateway_server.routes.forms import (
+    FACE,
+    PHOTO,
+    PHOTO_TYPES,
+    form_of,
+    read_face_index,
+)
 from gateway_server.schemas import (
     FaceOut,
     PersonChange,
@@ -35,21 +43,27 @@ from gateway_server.schemas import (
     RemovalOut,
 )
 from gateway_server.tables import Removal
-from gateway_server.texts import LINE, NOTES, OPTION
+from gateway_server.texts import DAY, LINE, NAME, NOTES, OPTION
 
 PERSON_FORM = form_of(
     required=["name", "photos[]"],
-    name=text_of(LINE.max_characters),
-    reference=text_of(LINE.max_characters),
+    files={"photos[]": PHOTO_TYPES},
+    name=NAME,
+    reference=LINE.schema(),
     birth_date=DAY,
     missing_since=DAY,
-    notes=text_of(NOTES.max_characters),
+    notes=NOTES.schema(),
     **{"photos[]": {"type": "array", "items": PHOTO, "minItems": 1}},
 )
 FACE_SHAPE = FormShape(texts={"face": OPTION})
-FACE_FORM = form_of(required=["photo"], photo=PHOTO, face=FACE)
+FACE_FORM = form_of(required=["photo"], files={"photo": PHOTO_TYPES}, photo=PHOTO, face=FACE)
 REMOVAL: dict[int | str, dict[str, Any]] = {
-    202: {"model": RemovalOut, "description": "gone here; the receipt's other times will come"},
+    200: LOCATION,
+    202: {
+        "model": RemovalOut,
+        "description": "gone here; the receipt's other times will come",
+        **LOCATION,
+    },
     **refusals(404),
 }
 router = APIRouter(prefix="/v1/persons", tags=["persons"], route_class=Audited)
@@ -60,8 +74,13 @@ router = APIRouter(prefix="/v1/persons", tags=["persons"], route_class=Audited)
     status_code=status.HTTP_201_CREATED,
     response_model=PersonEnrolled,
     responses={
-        202: {"model": PersonEnrolled, "description": "kept; no photo is enrolled yet"},
-        **refusals(400, 409, 413, 415),
+        201: LOCATION,
+        202: {
+            "model": PersonEnrolled,
+            "description": "kept; no photo is enrolled yet",
+            **LOCATION,
+        },
+        **refusals(*BODY, 409),
     },
     openapi_extra=PERSON_FORM,
 )
@@ -101,9 +120,7 @@ async def get_person(person_id: PersonId, _caller: Operator, gateway: TheGateway
     return await gateway.persons.get(person_id)
 
 
-@router.patch(
-    "/{person_id}", responses=refusals(400, 404, 413, 415), openapi_extra=json_of(PersonChange)
-)
+@router.patch("/{person_id}", responses=refusals(*BODY, 404), openapi_extra=json_of(PersonChange))
 @does("change")
 async def change_person(
     person_id: PersonId, request: Request, _caller: Operator, gateway: TheGateway
@@ -127,9 +144,10 @@ async def delete_person(person_id: PersonId, caller: Operator, gateway: TheGatew
     status_code=status.HTTP_201_CREATED,
     response_model=FaceOut,
     responses={
-        200: {"model": FaceOut, "description": "this photo was enrolled before"},
-        202: {"model": FaceOut, "description": "kept, and not enrolled yet"},
-        **refusals(400, 404, 409, 413, 415),
+        200: {"model": FaceOut, "description": "this photo was enrolled before", **LOCATION},
+        201: LOCATION,
+        202: {"model": FaceOut, "description": "kept, and not enrolled yet", **LOCATION},
+        **refusals(*BODY, 404, 409),
     },
     openapi_extra=FACE_FORM,
 )

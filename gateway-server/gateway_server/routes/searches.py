@@ -1,15 +1,18 @@
 """/v1/searches: a photo goes in, the most similar people come out."""
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response, status
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from gateway_server.intake import FormShape
-from gateway_server.one_time import Given, Made
+from gateway_server.one_time import Given, Made, Once
 from gateway_server.routes.access import (
+    BODY,
     HEATMAP_WEIGHT,
+    LOCATION,
     SEARCH_WEIGHT,
     AnyCaller,
     AnyPost,
@@ -24,15 +27,17 @@ from gateway_server.routes.access import (
 )
 from gateway_server.routes.forms import (
     FACE,
+    HEATMAP_ANSWER,
     MODEL,
     PHOTO,
+    PHOTO_ANSWER,
+    PHOTO_TYPES,
     TOP_K,
     form_of,
     image_answer,
     read_face_index,
     read_model,
     read_top_k,
-    text_of,
 )
 from gateway_server.schemas import FeedbackIn, FeedbackOut, SearchOut
 from gateway_server.search_service import MatchOptions, SearchRequest
@@ -49,12 +54,13 @@ SHAPE = FormShape(
 )
 FORM = form_of(
     required=["photo"],
+    files={"photo": PHOTO_TYPES},
     photo=PHOTO,
     top_k=TOP_K,
     model=MODEL,
     face=FACE,
-    case_reference=text_of(LINE.max_characters),
-    purpose=text_of(LINE.max_characters),
+    case_reference=LINE.schema(),
+    purpose=LINE.schema(),
 )
 RETRY_AFTER_S = "1"
 router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=Audited)
@@ -66,8 +72,13 @@ router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=Audited
     response_model=SearchOut,
     response_model_exclude_unset=True,
     responses={
-        202: {"model": SearchOut, "description": "the photo is safe; the answer comes later"},
-        **refusals(400, 409, 413, 415),
+        201: LOCATION,
+        202: {
+            "model": SearchOut,
+            "description": "the photo is safe; the answer comes later",
+            **LOCATION,
+        },
+        **refusals(*BODY, 409),
     },
     openapi_extra=FORM,
 )
@@ -87,7 +98,10 @@ async def create_search(
         async def search(made: Made) -> Given:
             return _given(await desk.hand_in(form.photos[0], asked, made, wait=wait), wait=wait)
 
-        return await post.answer(form.said(), search)
+        async def recall(made: Made, once: Once | None) -> Given | None:
+            return await desk.recall(form.photos[0], asked, made, once, partial(_given, wait=True))
+
+        return await post.answer(form.said(), search, recall if wait else None)
 
 
 async def _must_be_visible(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> None:
@@ -123,14 +137,22 @@ async def get_search(search_id: SearchId, caller: AnyCaller, gateway: TheGateway
     return await gateway.search_reader.get(search_id, caller)
 
 
-@router.get("/{search_id}/photo", response_class=Response, responses=refusals(404))
+@router.get(
+    "/{search_id}/photo",
+    response_class=Response,
+    responses={200: PHOTO_ANSWER, **refusals(404)},
+)
 @does("photo")
 async def get_photo(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
     photo = await gateway.search_reader.photo(search_id, caller)
     return image_answer(photo.data, photo.media_type)
 
 
-@router.get("/{search_id}/heatmap", response_class=Response, responses=refusals(404, 409))
+@router.get(
+    "/{search_id}/heatmap",
+    response_class=Response,
+    responses={200: HEATMAP_ANSWER, **refusals(404, 409)},
+)
 @does("heatmap", weight=HEATMAP_WEIGHT)
 async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
     return image_answer(await gateway.search_reader.heatmap(search_id, caller), "image/png")
@@ -139,7 +161,7 @@ async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGatewa
 @router.get(
     "/{search_id}/candidates/{person_id}/heatmap",
     response_class=Response,
-    responses=refusals(404, 409),
+    responses={200: HEATMAP_ANSWER, **refusals(404, 409)},
 )
 @does("heatmap", weight=HEATMAP_WEIGHT)
 async def get_candidate_heatmap(
@@ -154,7 +176,7 @@ async def get_candidate_heatmap(
     status_code=status.HTTP_201_CREATED,
     responses={
         200: {"description": "an earlier verdict was changed"},
-        **refusals(400, 404, 409, 413, 415),
+        **refusals(*BODY, 404, 409),
     },
     openapi_extra=json_of(FeedbackIn),
 )
