@@ -129,14 +129,14 @@ class Enrolment:
         async with self._database.write() as session:
             await session.execute(delete(Face).where(Face.id == face.id))
             await note_refusal(session, face.id, refusal)
-            await self._queue.finish(session, claim)
             await self._failures.resolve(session, _undone(face), refusal.slug)
+            await self._queue.finish(session, claim)
         await self._archive.forget([face.photo_sha256])
 
     async def _finish(self, claim: Claim, outcome: str) -> None:
         async with self._database.write() as session:
-            await self._queue.finish(session, claim)
             await self._failures.resolve_faces(session, [claim.subject_id], outcome)
+            await self._queue.finish(session, claim)
 
     async def _read(self, face_id: str) -> Face | None:
         async with self._database.read() as session:

@@ -94,9 +94,12 @@ class JobQueue:
     async def renew(self, claims: Collection[Claim]) -> None:
         if not claims:
             return
-        held = Job.holder.in_([claim.holder for claim in claims])
+        held = select(Job.id).where(Job.holder.in_([claim.holder for claim in claims]))
         async with self._database.write() as session:
-            await session.execute(update(Job).where(held).values(leased_until=now() + self._lease))
+            idle = held.with_for_update(skip_locked=True)  # whoever has one locked is at its end
+            ids = (await session.scalars(idle)).all()
+            longer = {"leased_until": now() + self._lease}
+            await session.execute(update(Job).where(Job.id.in_(ids)).values(longer))
 
     async def extend(self, session: AsyncSession, claim: Claim) -> None:
         """Within the transaction that records a part of the work; LeaseLost undoes it.

@@ -160,7 +160,8 @@ class PersonService:
     async def _turn_faces(
         self, session: AsyncSession, person_id: str, status: PersonStatus
     ) -> Sequence[Claim]:
-        faces = (await session.scalars(select(Face).where(Face.person_id == person_id))).all()
+        theirs = select(Face).where(Face.person_id == person_id).order_by(Face.id)
+        faces = (await session.scalars(theirs.with_for_update())).all()
         for face in faces:
             face.status = "withdrawn" if status == "found" else "pending"
         return [await self._queue.add(session, "enrolment", one.id, held=False) for one in faces]
@@ -179,11 +180,11 @@ class PersonService:
         """
         by_sha256 = {photo.name.sha256: photo for photo in photos}
         async with self._database.write() as session:
-            await self._archive.keep(session, by_sha256.values())
             if await session.get(Person, person_id, with_for_update=True) is None:
                 text = searchable(details["name"], details.get("reference"))
                 session.add(Person(id=person_id, search_text=text, **details))
                 await session.flush()
+            await self._archive.keep(session, by_sha256.values())
             known = await _faces_by_photo(session, person_id)
             new = [
                 Face(id=new_id(), person_id=person_id, photo_sha256=sha256)

@@ -5,6 +5,7 @@ rows, and worked off until the inference tier, the photo store and the cache hav
 times are the receipt.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete
@@ -46,8 +47,9 @@ class Removals:
             if await session.get(Person, person_id, with_for_update=True) is None:
                 raise PersonNotFound
             removal = _new(caller, person_id)
-            await self._delete_faces(session, removal, Face.person_id == person_id)
+            face_ids = await _delete_faces(session, removal, Face.person_id == person_id)
             await forget_person(session, person_id)
+            await self._call_off(session, removal, face_ids)
             await session.execute(delete(Person).where(Person.id == person_id))
             session.add(removal)
             claim = await self._queue.add(session, "deletion", removal.id, held=held)
@@ -60,7 +62,8 @@ class Removals:
             if face is None or face.person_id != person_id:
                 raise FaceNotFound
             removal = _new(caller, person_id, face_id)
-            await self._delete_faces(session, removal, Face.id == face_id)
+            face_ids = await _delete_faces(session, removal, Face.id == face_id)
+            await self._call_off(session, removal, face_ids)
             session.add(removal)
             claim = await self._queue.add(session, "deletion", removal.id, held=held)
             await append(session, "delete", person_id=person_id, subject_id=face_id)
@@ -94,10 +97,10 @@ class Removals:
         await self._cache.clear()
         async with self._database.write() as session:
             kept = await session.get_one(Removal, removal.id, with_for_update=True)
-            await self._queue.finish(session, claim)
             kept.vectors_deleted_at, kept.photos_deleted_at = vectors_deleted_at, photos_deleted_at
             kept.answers_deleted_at = kept.done_at = now()
             await self._failures.resolve(session, _undone(removal), "deleted")
+            await self._queue.finish(session, claim)
 
     async def miss(
         self, session: AsyncSession, claim: Claim, outage: Outage, next_attempt_at: datetime | None
@@ -107,15 +110,20 @@ class Removals:
             session, _undone(removal), outage, next_attempt_at=next_attempt_at
         )
 
-    async def _delete_faces(
-        self, session: AsyncSession, removal: Removal, which: ColumnElement[bool]
+    async def _call_off(
+        self, session: AsyncSession, removal: Removal, face_ids: Sequence[str]
     ) -> None:
-        removed = delete(Face).where(which).returning(Face.id, Face.photo_sha256)
-        rows = (await session.execute(removed)).all()
-        face_ids = [row.id for row in rows]
-        removal.photo_sha256s = sorted(row.photo_sha256 for row in rows)
-        removal.settles_at = await self._queue.cancel(session, "enrolment", face_ids)
         await self._failures.resolve_faces(session, face_ids, "deleted")
+        removal.settles_at = await self._queue.cancel(session, "enrolment", face_ids)
+
+
+async def _delete_faces(
+    session: AsyncSession, removal: Removal, which: ColumnElement[bool]
+) -> Sequence[str]:
+    removed = delete(Face).where(which).returning(Face.id, Face.photo_sha256)
+    rows = (await session.execute(removed)).all()
+    removal.photo_sha256s = sorted(row.photo_sha256 for row in rows)
+    return [row.id for row in rows]
 
 
 def _new(caller: Caller, person_id: str, face_id: str | None = None) -> Removal:

@@ -20,6 +20,7 @@ from gateway_server.photo_store import PhotoInventory, PhotoName
 from gateway_server.tables import (
     Face,
     Failure,
+    ImportRow,
     ImportRun,
     Job,
     OneTime,
@@ -73,7 +74,7 @@ class Retention:
         photos += await self._delete_unreferenced()
         failures = await self._delete(Failure, Failure.resolved_at < before)
         removals = await self._delete(Removal, Removal.done_at < before)
-        imports = await self._delete(ImportRun, ImportRun.finished_at < before)
+        imports = await self._delete_imports(before)
         answers = await self._one_time.forget_old()
         orphans = await self._delete_orphans()
         missing = await self._missing()
@@ -121,6 +122,19 @@ class Retention:
             ended = {"resolved_at": now(), "outcome": "expired", "next_attempt_at": None}
             await session.execute(update(Failure).where(open_failures).values(ended))
             return [row.photo_sha256 for row in rows]
+
+    async def _delete_imports(self, before: datetime) -> int:
+        """One by one, and their rows in order: who deletes a person takes out theirs meanwhile."""
+        ended = select(ImportRun.id).where(ImportRun.finished_at < before).order_by(ImportRun.id)
+        async with self._database.read() as session:
+            ids = (await session.scalars(ended)).all()
+        for run_id in ids:
+            async with self._database.write() as session:
+                await session.get(ImportRun, run_id, with_for_update=True)
+                theirs = select(ImportRow.number).where(ImportRow.import_id == run_id)
+                await session.execute(theirs.order_by(ImportRow.number).with_for_update())
+                await session.execute(delete(ImportRun).where(ImportRun.id == run_id))
+        return len(ids)
 
     async def _delete_unreferenced(self) -> int:
         """Photos that a run before this, or a crash, has left behind."""
@@ -173,9 +187,7 @@ class Retention:
         async with self._database.read() as session:
             return (await session.scalars(following.limit(AT_A_TIME))).all()
 
-    async def _delete(
-        self, kind: type[Failure] | type[Removal] | type[ImportRun], which: ColumnElement[bool]
-    ) -> int:
+    async def _delete(self, kind: type[Failure] | type[Removal], which: ColumnElement[bool]) -> int:
         async with self._database.write() as session:
             gone = delete(kind).where(which).returning(kind.id)
             return len((await session.execute(gone)).all())

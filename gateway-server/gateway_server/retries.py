@@ -53,8 +53,8 @@ class Retries:
         """How many open failures were queued anew, or closed as there is nothing to do any more."""
         done, last = 0, ""
         while failures := await self._open_after(last):
-            async with self._database.write() as session:
-                for failure in failures:
+            for failure in failures:  # one by one: each locks what it is about
+                async with self._database.write() as session:
                     await self._queue(session, failure, held=False)
             done, last = done + len(failures), failures[-1].id
         self._workers.begin([])

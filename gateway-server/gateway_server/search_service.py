@@ -164,22 +164,22 @@ class SearchService:
             answer["candidates"] = await _still_missing(session, answer["candidates"])
             found = {"answer": answer, "timings_ms": timings_ms, "cached": cached}
             await _end(session, claim, status="done", problem=None, **found)
-            await self._queue.finish(session, claim)
             await self._failures.resolve(session, _undone(claim), "done")
+            await self._queue.finish(session, claim)
         self._metrics.search_ended("cached" if cached else "done")
 
     async def _record_refusal(self, claim: Claim, refusal: Refusal) -> None:
         async with self._database.write() as session:
             await _end(session, claim, status="failed", problem=refusal.summary())
-            await self._queue.finish(session, claim)
             await self._failures.resolve(session, _undone(claim), refusal.slug)
+            await self._queue.finish(session, claim)
         self._metrics.search_ended(refusal.slug)
 
     async def _drop(self, claim: Claim) -> None:
         """Deleted since, or done by a holder whose lease had run out."""
         async with self._database.write() as session:
-            await self._queue.finish(session, claim)
             await self._failures.resolve(session, _undone(claim), "done")
+            await self._queue.finish(session, claim)
 
 
 def _new_search(photo: CheckedPhoto, request: SearchRequest, made: Made) -> Search:

@@ -1,4 +1,13 @@
-"""The gateway's rows: keys, photos, searches, people, verdicts, failures, work, accesses."""
+"""The gateway's rows: keys, photos, searches, people, verdicts, failures, work, accesses.
+
+PostgreSQL locks row by row. Every transaction takes its locks in this order, several of one table
+by their primary key, so that no two wait for each other:
+
+    import_run · person · photo · search, face, removal · import_row · failure · job · audit's end
+
+What is done for many things has a transaction for each; renewals and claims skip what is locked. A
+row that comes, or is changed twice, also locks the rows that it refers to, against their deletion.
+"""
 
 import re
 import uuid

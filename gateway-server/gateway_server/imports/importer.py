@@ -20,6 +20,7 @@ from gateway_server.audit import NOBODY
 from gateway_server.audit_chain import Entry, link
 from gateway_server.database import Database, on_postgresql
 from gateway_server.imports.import_folder import unavailable
+from gateway_server.imports.ledger import DELETED_MEANWHILE, lock_run
 from gateway_server.imports.sources import Source
 from gateway_server.intake import CheckedPhoto, Intake
 from gateway_server.jobs import Claim, JobQueue
@@ -49,7 +50,7 @@ class _People:
             raise AmbiguousReference(f"{len(same)} people have this reference")
         person_id = same[0] if same else str(row.person_id)
         if person_id in self.removed:
-            raise PersonNotFound("The person was deleted while the import was under way")
+            raise PersonNotFound(DELETED_MEANWHILE)
         if person_id not in self.rows:
             text = searchable(details["name"], details.get("reference"))
             self.rows[person_id] = Person(id=person_id, search_text=text, **details)
@@ -78,9 +79,7 @@ class Importer:
             checked = {row.number: await self._check(source, row, spools) for row in rows}
             if rows:
                 async with self._database.write() as session:
-                    await self._record(session, run, checked)
-                    if claim is not None:
-                        await self._queue.extend(session, claim)
+                    await self._record(session, run, checked, claim)
         return len(rows)
 
     async def _read_waiting(self, run_id: str) -> Sequence[ImportRow]:
@@ -104,16 +103,16 @@ class Importer:
         except OSError as error:
             raise unavailable(error) from error
 
-    async def _record(self, session: AsyncSession, run: ImportRun, checked: Checked) -> None:
-        rows = await _lock_waiting(session, run.id, checked)
-        for row in rows:
-            if isinstance(refusal := checked[row.number], Refusal):
-                _end(row, refusal)
-        sound = [row for row in rows if row.outcome == "waiting"]
-        people = await _find_people(session, sound, checked)
-        faces = [face for row in sound if (face := _settle(row, people, checked))]
-        photos = [_photo(checked, row) for row in sound if row.face_id]
-        await self._archive.keep(session, {one.name.sha256: one for one in photos}.values())
+    async def _record(
+        self, session: AsyncSession, run: ImportRun, checked: Checked, claim: Claim | None
+    ) -> None:
+        await _lock_run(session, run.id)
+        people = await _find_people(session, await _waiting(session, run.id, checked), checked)
+        rows = await _waiting(session, run.id, checked)  # without those who were deleted meanwhile
+        faces = [face for row in rows if (face := _settle(row, people, checked))]
+        photos = [_photo(checked, row) for row in rows if row.face_id]
+        with session.no_autoflush:  # of the rows: photos are locked before them
+            await self._archive.keep(session, {one.name.sha256: one for one in photos}.values())
         session.add_all(people.rows[person_id] for person_id in {face.person_id for face in faces})
         await session.flush()
         session.add_all(faces)
@@ -121,17 +120,20 @@ class Importer:
         for face in faces:
             if face.status == "pending":
                 await self._queue.add(session, "enrolment", face.id, held=False)
+        if claim is not None:
+            await self._queue.extend(session, claim)
         if faces:
             await link(session, [_entry(run, face) for face in faces])
 
 
-async def _lock_waiting(
-    session: AsyncSession, run_id: str, checked: Checked
-) -> Sequence[ImportRow]:
-    """Those of the rows that are still to be done, and of this run nobody else's meanwhile."""
+async def _lock_run(session: AsyncSession, run_id: str) -> None:
     if on_postgresql(session):  # on SQLite, whoever writes is alone anyway
         await session.execute(sql(f"SELECT pg_advisory_xact_lock({_ONE_AT_A_TIME})"))
-    await session.get(ImportRun, run_id, with_for_update=True)
+    await lock_run(session, run_id)
+
+
+async def _waiting(session: AsyncSession, run_id: str, checked: Checked) -> Sequence[ImportRow]:
+    """Those of the rows that are still to be done."""
     waiting = select(ImportRow).where(
         ImportRow.import_id == run_id,
         ImportRow.number.in_(checked),
@@ -158,7 +160,8 @@ async def _find_people(
         select(Removal.person_id).where(Removal.person_id.in_(ids), Removal.face_id.is_(None))
     )
     people.removed = set(gone) - people.rows.keys()
-    sha256s = [_photo(checked, row).name.sha256 for row in rows]
+    photos = [one for one in checked.values() if isinstance(one, CheckedPhoto)]
+    sha256s = [photo.name.sha256 for photo in photos]
     owners = select(Face.photo_sha256, Face.person_id).where(Face.photo_sha256.in_(sha256s))
     for sha256, person_id in await session.execute(owners.order_by(Face.created_at, Face.id)):
         people.owners.setdefault(sha256, []).append(person_id)
@@ -167,8 +170,8 @@ async def _find_people(
 
 def _settle(row: ImportRow, people: _People, checked: Checked) -> Face | None:
     """The row's outcome; the face that it makes, unless there is none to be made."""
-    sha256 = _photo(checked, row).name.sha256
     try:
+        sha256 = _photo(checked, row).name.sha256
         person = people.person_of(row, _details(row))
     except Problem as problem:
         _end(row, problem)

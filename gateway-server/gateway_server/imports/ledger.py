@@ -22,6 +22,7 @@ from gateway_server.schemas import ImportCounts, ImportOut, ImportRowOut, Import
 from gateway_server.tables import Face, ImportRow, ImportRun, Job
 
 ALSO_OF = "also_of"
+DELETED_MEANWHILE = "The person was deleted while the import was under way"
 MAX_ROW_NUMBER = 2**31 - 1
 
 
@@ -102,6 +103,11 @@ async def _describe(session: AsyncSession, run: ImportRun) -> ImportOut:
     return ImportOut.from_row(run, ImportCounts(**counts), under_way=under_way)
 
 
+async def lock_run(session: AsyncSession, run_id: str) -> ImportRun | None:
+    """Its key is left unlocked: a row that refers to it may be changed meanwhile."""
+    return await session.get(ImportRun, run_id, with_for_update={"key_share": True})
+
+
 async def is_under_way(session: AsyncSession, run_id: str) -> bool:
     """Whether a face of it has a job."""
     theirs = select(ImportRow.face_id).where(ImportRow.import_id == run_id)
@@ -120,9 +126,10 @@ async def forget_person(session: AsyncSession, person_id: str) -> None:
 
     Rows that still wait would bring the person back: their turn does not come.
     """
-    theirs = update(ImportRow).where(ImportRow.person_id == person_id)
-    nothing = {"reference": None, "file": None, "details": None, "place": None}
-    why = PersonNotFound("The person was deleted while the import was under way").summary()
-    waiting = theirs.where(ImportRow.outcome == "waiting")
-    await session.execute(waiting.values(outcome="refused", problem=why))
-    await session.execute(theirs.values(nothing))
+    theirs = select(ImportRow).where(ImportRow.person_id == person_id)
+    ordered = theirs.order_by(ImportRow.import_id, ImportRow.number).with_for_update()
+    for row in await session.scalars(ordered):
+        row.reference, row.file, row.details, row.place = None, None, None, None
+        if row.outcome == "waiting":
+            row.outcome, row.problem = "refused", PersonNotFound(DELETED_MEANWHILE).summary()
+    await session.flush()

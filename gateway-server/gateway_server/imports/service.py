@@ -19,7 +19,7 @@ from gateway_server.database import Database
 from gateway_server.imports.arrival import ArrivedImport
 from gateway_server.imports.import_folder import ImportFolder
 from gateway_server.imports.importer import Importer
-from gateway_server.imports.ledger import ImportLedger, is_under_way
+from gateway_server.imports.ledger import ImportLedger, is_under_way, lock_run
 from gateway_server.imports.sources import ArchiveSource, FolderSource, Source
 from gateway_server.imports.staging import Staging
 from gateway_server.imports.table import count_records
@@ -122,7 +122,7 @@ class ImportService:
         outage: Outage,
         next_attempt_at: datetime | None,
     ) -> None:
-        run = await session.get(ImportRun, claim.subject_id, with_for_update=True)
+        run = await lock_run(session, claim.subject_id)
         if run is not None and next_attempt_at is None:
             run.finished_at, run.problem = now(), outage.summary()
 
@@ -133,7 +133,7 @@ class ImportService:
             ImportRun.folder == folder, ImportRun.finished_at.is_(None)
         )
         async with self._database.write() as session:
-            newest = of_folder.order_by(ImportRun.created_at.desc()).with_for_update()
+            newest = of_folder.order_by(ImportRun.created_at.desc()).with_for_update(key_share=True)
             unfinished = (await session.scalars(newest)).first()
             if resume and unfinished is not None:
                 return unfinished
@@ -193,7 +193,7 @@ class ImportService:
 
     async def _end(self, run_id: str, claim: Claim | None, problem: Problem | None) -> None:
         async with self._database.write() as session:
-            run = await session.get(ImportRun, run_id, with_for_update=True)
+            run = await lock_run(session, run_id)
             if run is not None and run.finished_at is None:
                 run.finished_at, run.problem = now(), problem.summary() if problem else None
             if claim is not None:
