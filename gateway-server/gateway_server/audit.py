@@ -10,7 +10,6 @@ ids, hashes and the purpose that was stated; names, notes and pictures never. St
 nothing and leave no row: the journal has them.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +26,7 @@ from gateway_server.database import Database
 from gateway_server.journal import current_request_id
 from gateway_server.paging import Page, decode_place, encode_place
 from gateway_server.problems import DatabaseUnavailable, InvalidCursor, Problem, Refusal
+from gateway_server.rounds import Rounds
 from gateway_server.tables import Audit
 
 Action = Literal[
@@ -34,6 +34,7 @@ Action = Literal[
     "export", "retry", "expire", "audit", "key.list", "key.create", "key.rotate", "key.revoke",
 ]  # fmt: skip
 Outcome = Literal["allowed", "refused", "failed"]
+MOST_AT_ONCE = 500
 NOBODY = "system"
 """In the role's place: the gateway by itself, or a command on its host."""
 _ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12})(?=/|$)"
@@ -93,13 +94,26 @@ def note_caller(key_id: str, role: str) -> None:
 async def append(session: AsyncSession, action: Action, **facts: str | None) -> None:
     """A row of the present access, in the transaction of its work: call it at the end of that."""
     access = _access.get() or Access(action)
-    merged = Access(action, access.key_id, access.role, {**access.facts, **facts})
-    await link(session, [merged.entry("allowed", None)])
+    await link(session, [entry_of(action, **facts)])
 
     def keep(_session: object) -> None:
         access.is_kept = True
 
     event.listen(session.sync_session, "after_commit", keep, once=True)
+
+
+def entry_of(action: Action, **facts: str | None) -> Entry:
+    """The row of the present access, for a transaction that others share: see `note_kept`."""
+    access = _access.get() or Access(action)
+    merged = Access(action, access.key_id, access.role, {**access.facts, **facts})
+    return merged.entry("allowed", None)
+
+
+def note_kept() -> None:
+    """The present access has its row."""
+    access = _access.get()
+    if access is not None:
+        access.is_kept = True
 
 
 @dataclass(frozen=True)
@@ -120,9 +134,7 @@ class Wanted:
 class AuditLog:
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
-        self._turn = asyncio.Lock()
-        self._writing: asyncio.Task[None] | None = None
+        self._rounds = Rounds(self._write, MOST_AT_ONCE)
 
     @asynccontextmanager
     async def recorded(self, access: Access) -> AsyncIterator[None]:
@@ -149,29 +161,12 @@ class AuditLog:
 
     async def keep(self, entry: Entry) -> None:
         """In a transaction of its own, shared by all who come while the one before is written."""
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, written))
-        async with self._turn:
-            if not written.done():
-                self._writing = asyncio.create_task(self._write_waiting())
-                await asyncio.shield(self._writing)
-        await written
+        await self._rounds.join(entry)
 
-    async def _write_waiting(self) -> None:
-        batch, self._waiting = self._waiting, []
-        entries = [entry for entry, _ in batch]
-        (error,) = await asyncio.gather(self._write(entries), return_exceptions=True)
-        for _, written in batch:
-            if written.done():  # whoever waited has been cancelled
-                continue
-            if error is None:
-                written.set_result(None)
-            else:
-                written.set_exception(error)
-
-    async def _write(self, entries: Sequence[Entry]) -> None:
+    async def _write(self, entries: Sequence[Entry]) -> Sequence[None]:
         async with self._database.write() as session:
             await link(session, entries)
+        return [None] * len(entries)
 
     async def list(self, wanted: Wanted, cursor: str | None, limit: int) -> Page[Audit]:
         """Newest first."""

@@ -1,5 +1,6 @@
 """The one door to the gateway's rows: the same on SQLite (WAL) and PostgreSQL."""
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from gateway_server.migrations import upgrade
 from gateway_server.problems import DatabaseUnavailable
+from gateway_server.sqlite_driver import connect as connect_sqlite
 
 SQLITE_LOCK_WAIT_S = 10
 WAL_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -33,6 +35,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = _with_async_driver(make_url(url))
         self._engine = _make_engine(self._url)
+        self._writing = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -46,8 +49,25 @@ class Database:
         """A transaction that is committed at its end; on SQLite it locks at its start."""
         writing = self._engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         with _outage_translated():
-            async with AsyncSession(writing, expire_on_commit=False) as session, session.begin():
+            async with (
+                self._turn(),
+                AsyncSession(writing, expire_on_commit=False) as session,
+                session.begin(),
+            ):
                 yield session
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """SQLite has one writer at a time, and lets those who wait for it knock at random."""
+        if self._url.get_backend_name() != "sqlite":
+            yield
+            return
+        async with asyncio.timeout(SQLITE_LOCK_WAIT_S):
+            await self._writing.acquire()
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     async def prepare(self) -> None:
         """Bring the tables to the newest version, one process at a time."""
@@ -96,7 +116,9 @@ def _with_async_driver(url: URL) -> URL:
 def _make_engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         engine = create_async_engine(
-            url, hide_parameters=True, connect_args={"timeout": SQLITE_LOCK_WAIT_S}
+            url,
+            hide_parameters=True,
+            connect_args={"timeout": SQLITE_LOCK_WAIT_S, "async_creator_fn": connect_sqlite},
         )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)
         event.listen(engine.sync_engine, "begin", _begin_sqlite)

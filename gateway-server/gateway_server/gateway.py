@@ -22,6 +22,7 @@ from gateway_server.imports.service import ImportLimits, ImportService
 from gateway_server.inference_client import InferenceClient, make_http
 from gateway_server.intake import Intake, PhotoLimits
 from gateway_server.jobs import JobQueue
+from gateway_server.known_searches import KnownSearches
 from gateway_server.limits import open_limits
 from gateway_server.metrics import Metrics
 from gateway_server.one_time import OneTimeRequests
@@ -88,6 +89,7 @@ async def open_gateway(
         failures = FailureLedger(database, metrics)
         queue = JobQueue(database, settings.job_lease_s, settings.longest_pause_s)
         searches = SearchService(database, archive, inference, cache, queue, failures, metrics)
+        known = KnownSearches(database, archive, searches, metrics)
         enrolment = Enrolment(database, archive, inference, queue, failures, metrics)
         removals = Removals(database, archive, inference, cache, queue, failures)
         limits = PhotoLimits(settings.max_photo_bytes, settings.max_photo_pixels)
@@ -123,7 +125,9 @@ async def open_gateway(
             audit=AuditLog(database),
             intake=intake,
             one_time=one_time,
-            search_desk=SearchDesk(searches, reader, queue, workers, wait_s, settings.max_waiting),
+            search_desk=SearchDesk(
+                searches, known, reader, queue, workers, wait_s, settings.max_waiting
+            ),
             search_reader=reader,
             persons=PersonService(database, archive, queue, removals, workers, wait_s),
             import_intake=ImportIntake(uploads, settings.import_max_bytes),

@@ -13,7 +13,7 @@ refuses further ones before they are made.
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from gateway_server.problems import (
     Problem,
     named_problems,
 )
+from gateway_server.rounds import Rounds
 from gateway_server.settings import Settings
 
 UNREACHABLE = "inference-unreachable"
@@ -42,6 +43,7 @@ GARBLED = "inference-garbled"
 BREAKER_OPEN = "inference-breaker-open"
 FACE_ID_IN_USE = "face-id-in-use"  # the same face was enrolled with another number
 
+MOST_SHARE = 1000  # one look at the gallery
 READY_TIMEOUT_S = 3.0  # whoever asks for readiness gives up soon
 PAUSES_S = (0.05, 0.1)  # before the second attempt and the third, give or take a half
 KEEPALIVE_EXPIRY_S = 1.0  # shorter than the server's, so that it is rarely the one to hang up
@@ -77,9 +79,15 @@ class InferenceClient:
         self._http = http
         self._metrics = metrics
         self._breaker = breaker
+        self._galleries = Rounds(self._ask_gallery, MOST_SHARE)
 
     async def gallery(self) -> Gallery:
-        return _read(Gallery, await self._call("gallery", "GET", "/v1/gallery"))
+        """As it is after this was asked; those who ask while another question is out share one."""
+        return await self._galleries.join(None)
+
+    async def _ask_gallery(self, asked: Sequence[None]) -> Sequence[Gallery]:
+        gallery = _read(Gallery, await self._call("gallery", "GET", "/v1/gallery"))
+        return [gallery] * len(asked)
 
     async def match(self, photo: StoredPhoto, options: Mapping[str, object]) -> Match:
         form = _form(photo, options)

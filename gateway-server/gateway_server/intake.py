@@ -94,7 +94,7 @@ class Intake:
             await self._read(request, arrival, reader)
             yield arrival.form()
         finally:
-            arrival.discard()
+            await asyncio.shield(asyncio.to_thread(arrival.discard))  # unlinking may take a while
 
     async def _read(self, request: Request, arrival: "_Arrival", reader: MultipartReader) -> None:
         try:
@@ -114,7 +114,9 @@ class Intake:
         arriving = _ArrivingPhoto(spool, self._limits)
         for piece in pieces:
             arriving.write(piece)
-        return arriving.finish()
+        photo = arriving.finish()
+        spool.sync()
+        return photo
 
 
 @dataclass
@@ -162,7 +164,9 @@ class _ArrivingPhoto:
                 f"A photo may have {self._limits.max_pixels} pixels; this one is {width}x{height}"
             )
             raise TooManyPixels(rule)
-        self.spool.replace(strip_metadata(came, self._media_type))
+        bare = strip_metadata(came, self._media_type)
+        if bare != came:
+            self.spool.replace(bare)
         name = PhotoName(self.spool.finish(), self._media_type)
         return CheckedPhoto(self.spool, name, width, height)
 

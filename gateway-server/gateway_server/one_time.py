@@ -15,11 +15,12 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
+from operator import itemgetter
+from typing import Any, NoReturn
 
 from sqlalchemy import ColumnElement, Update, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -41,6 +42,7 @@ from gateway_server.tables import OneTime, new_id, now
 
 RENEWALS_PER_LEASE = 3
 REPLAYED_HEADER = "Idempotent-Replayed"
+_TABLE = OneTime.metadata.tables[OneTime.__tablename__]
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -64,7 +66,18 @@ class Given:
     """The body is for this once, and kept nowhere."""
 
 
+@dataclass(frozen=True)
+class Once:
+    """A request as its client names it."""
+
+    key_id: str
+    idempotency_key: str
+    fingerprint: str
+
+
 Work = Callable[[Made], Awaitable[Given]]
+Shortcut = Callable[[Made, Once | None], Awaitable[Given | None]]
+"""Work that is begun and ended in one transaction, which also holds `settle`; None: not here."""
 
 
 class OneTimeRequests:
@@ -74,11 +87,23 @@ class OneTimeRequests:
         self._lease = timedelta(seconds=lease_s)
         self._kept = timedelta(seconds=kept_s)
 
-    async def answer(self, caller: Caller, key: str | None, fingerprint: str, work: Work) -> Given:
+    async def answer(
+        self,
+        caller: Caller,
+        key: str | None,
+        fingerprint: str,
+        work: Work,
+        shortcut: Shortcut | None = None,
+    ) -> Given:
+        if key is not None and not _KEY.fullmatch(key):
+            raise InvalidIdempotencyKey(f"It has {len(key)} characters")
+        if shortcut is not None:
+            once = Once(caller.key_id, key, fingerprint) if key is not None else None
+            given = await shortcut(Made(caller, new_id()), once)
+            if given is not None:
+                return given
         if key is None:
             return await work(Made(caller, new_id()))
-        if not _KEY.fullmatch(key):
-            raise InvalidIdempotencyKey(f"It has {len(key)} characters")
         holder = new_id()
         row = await self._enter(caller, key, fingerprint, holder)
         if row.fingerprint != fingerprint:
@@ -129,16 +154,7 @@ class OneTimeRequests:
                 await self._write(ours.values(leased_until=now() + self._lease))
 
     async def _keep(self, ours: Update, given: Given) -> None:
-        kept = {**given.headers, "Content-Type": given.media_type}
-        await self._write(
-            ours.values(
-                status=given.status,
-                body=None if given.is_secret else given.body,
-                headers=kept,
-                holder=None,
-                leased_until=None,
-            )
-        )
+        await self._write(ours.values(**_kept(given), holder=None, leased_until=None))
 
     async def _write(self, statement: Update) -> None:
         async with self._database.write() as session:
@@ -166,6 +182,41 @@ async def _insert_unless_there(
         "created_at": now(),
     }
     await session.execute(insert(OneTime).values(values).on_conflict_do_nothing())
+
+
+@dataclass(frozen=True)
+class Settled:
+    once: Once | None
+    made: Made
+    given: Given
+
+
+async def settle(session: AsyncSession, settled: Sequence[Settled]) -> set[str]:
+    """Within the caller's transaction, answers are kept of requests that nobody has seen before.
+
+    Which those are, by the id of what they make; any request without a key is among them.
+    """
+    unnamed = {one.made.subject_id for one in settled if one.once is None}
+    rows = [_answered(one.once, one.made, one.given) for one in settled if one.once is not None]
+    if not rows:
+        return unnamed
+    insert = postgresql.insert if on_postgresql(session) else sqlite.insert
+    unless_there = insert(_TABLE).on_conflict_do_nothing().returning(_TABLE.c.subject_id)
+    in_order = sorted(rows, key=itemgetter("key_id", "idempotency_key"))
+    return unnamed.union(await session.scalars(unless_there, in_order))
+
+
+def _answered(once: Once, made: Made, given: Given) -> dict[str, Any]:
+    row = {**vars(once), "subject_id": made.subject_id, "created_at": now()}
+    return {**row, **_kept(given)}
+
+
+def _kept(given: Given) -> dict[str, Any]:
+    return {
+        "status": given.status,
+        "headers": {**given.headers, "Content-Type": given.media_type},
+        "body": None if given.is_secret else given.body,
+    }
 
 
 def fingerprint_of(method: str, address: str, said: Iterable[str | bytes]) -> str:

@@ -5,7 +5,7 @@ ends, so the two never meet over one photo. A crash may leave a file without a r
 and no face without its file.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Executable, exists, select
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.database import Database, on_postgresql
 from gateway_server.intake import CheckedPhoto
-from gateway_server.photo_store import PhotoName, PhotoStore
+from gateway_server.photo_store import PhotoName, PhotoShelf
 from gateway_server.problems import PhotoStoreUnavailable
 from gateway_server.tables import Face, Photo, Search, now
 
@@ -26,7 +26,7 @@ class StoredPhoto:
 
 
 class PhotoArchive:
-    def __init__(self, database: Database, store: PhotoStore) -> None:
+    def __init__(self, database: Database, store: PhotoShelf) -> None:
         self._database = database
         self._store = store
 
@@ -35,6 +35,16 @@ class PhotoArchive:
         for photo in sorted(photos, key=lambda one: one.name.sha256):  # one order: no deadlock
             await _lock_row(session, photo)
             await self._store.save(photo.spool, photo.name)
+
+    async def hold(
+        self, session: AsyncSession, names: Collection[PhotoName]
+    ) -> Collection[PhotoName]:
+        """Those that lie there, with their rows; they stay until the caller's transaction ends."""
+        sha256s = [one.sha256 for one in names]
+        rows = select(Photo.sha256).where(Photo.sha256.in_(sha256s)).order_by(Photo.sha256)
+        locked = set(await session.scalars(rows.with_for_update(read=True, key_share=True)))
+        kept = [one for one in names if one.sha256 in locked]
+        return set(kept).difference(await self._store.missing(kept))
 
     async def read(self, sha256: str) -> StoredPhoto:
         async with self._database.read() as session:

@@ -75,13 +75,19 @@ class Spool:
         self.write(content)
 
     def finish(self) -> str:
-        """Bring every byte to the disk; the content's sha256 in hexadecimal."""
+        """Nothing more comes; the content's sha256 in hexadecimal."""
         try:
             self._file.flush()
-            os.fsync(self._file.fileno())
         except OSError as error:
             raise _unavailable(error) from error
         return self._hash.hexdigest()
+
+    def sync(self) -> None:
+        """Bring every byte to the disk; once more costs nothing."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _unavailable(error) from error
 
     def close(self) -> None:
         """Let go of the file, and of its lock."""
@@ -117,6 +123,10 @@ class PhotoInventory(Protocol):
         """Those that do not lie there."""
 
 
+class PhotoShelf(PhotoStore, PhotoInventory, Protocol):
+    """Both."""
+
+
 class PhotoFolder:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -142,7 +152,7 @@ class PhotoFolder:
         return Spool(self._spool_folder)
 
     async def save(self, spool: Spool, name: PhotoName) -> None:
-        await _in_thread(_rename_durably, spool.path, self._folder / name.path)
+        await _in_thread(_save_durably, spool, self._folder / name.path)
         spool.close()
 
     async def open(self, name: PhotoName) -> bytes:
@@ -181,11 +191,12 @@ async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) ->
         raise _unavailable(error) from error
 
 
-def _rename_durably(source: Path, target: Path) -> None:
+def _save_durably(spool: Spool, target: Path) -> None:
+    spool.sync()
     inner, outer, store = list(target.parents)[:3]
     outer.mkdir(mode=_PRIVATE, exist_ok=True)
     inner.mkdir(mode=_PRIVATE, exist_ok=True)
-    source.replace(target)
+    spool.path.replace(target)
     for folder in (inner, outer, store):  # each may have a new entry
         _sync_folder(folder)
 

@@ -4,32 +4,32 @@
 room, later where the inference tier is busy or away, by whichever process claims it.
 """
 
+import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.audit import append
 from gateway_server.cache import Cache
 from gateway_server.database import Database
 from gateway_server.failures import FailureLedger, Undone
-from gateway_server.inference_answers import Match, ModelFile
+from gateway_server.inference_answers import Gallery, Match
 from gateway_server.inference_client import InferenceClient
 from gateway_server.intake import CheckedPhoto
 from gateway_server.jobs import Claim, JobQueue
 from gateway_server.journal import current_request_id
 from gateway_server.metrics import Metrics
 from gateway_server.one_time import Made
+from gateway_server.people import read_people
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import Outage, Refusal, SearchNotFound
-from gateway_server.tables import Person, Search, now
+from gateway_server.tables import Search, now
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class SearchService:
         self._queue = queue
         self._failures = failures
         self._metrics = metrics
+        self._seen: Gallery | None = None  # last
 
     async def accept(
         self, photo: CheckedPhoto, request: SearchRequest, made: Made, *, held: bool
@@ -72,6 +73,7 @@ class SearchService:
 
         None: a request that was broken off has made this very search already.
         """
+        await asyncio.to_thread(photo.spool.sync)  # while nobody waits for this transaction
         async with self._database.write() as session:
             if await session.get(Search, made.subject_id) is not None:
                 return None
@@ -125,30 +127,49 @@ class SearchService:
             session, _undone(claim), outage, search.photo_sha256, next_attempt_at
         )
 
+    async def known_match(self, photo_sha256: str, options: MatchOptions) -> Match | None:
+        """The answer that the cache holds for the gallery as it is now, if that can be told.
+
+        The inference tier is asked only where there was one for the gallery as it was last seen.
+        """
+        seen = self._seen
+        if seen is None or await self._look_up(_key(photo_sha256, options, seen)) is None:
+            return None
+        try:
+            gallery = await self._gallery()
+        except Outage:
+            return None
+        return await self._look_up(_key(photo_sha256, options, gallery))
+
+    async def _gallery(self) -> Gallery:
+        self._seen = await self._inference.gallery()
+        return self._seen
+
     async def _find(self, search: Search) -> tuple[Match, bool]:
         """The match, and whether it came from the cache; of equal searches one alone asks."""
-        gallery = await self._inference.gallery()
-        key = _cache_key(search, gallery.models, gallery.version)
+        gallery = await self._gallery()
+        key = _key(search.photo_sha256, _options(search), gallery)
         known = await self._look_up(key)
+        self._metrics.cache_looked_up(hit=known is not None)
         if known is not None:
             return known, True
         async with self._cache.turn(key):
-            found_meanwhile = await self._look_up(key, counted=False)
+            found_meanwhile = await self._look_up(key)
             if found_meanwhile is not None:
+                self._metrics.cache_looked_up(hit=True)
                 return found_meanwhile, True
-            return await self._ask(search, gallery.models), False
+            return await self._ask(search, gallery), False
 
-    async def _ask(self, search: Search, models: Mapping[str, ModelFile]) -> Match:
+    async def _ask(self, search: Search, gallery: Gallery) -> Match:
         photo = await self._archive.read(search.photo_sha256)
         match = await self._inference.match(photo, asdict(_options(search)))
-        key = _cache_key(search, models, match.gallery.version)
+        then = gallery.model_copy(update={"version": match.gallery.version})
+        key = _key(search.photo_sha256, _options(search), then)
         await self._cache.put(key, match.model_dump_json().encode())
         return match
 
-    async def _look_up(self, key: str, *, counted: bool = True) -> Match | None:
+    async def _look_up(self, key: str) -> Match | None:
         kept = await self._cache.get(key)
-        if counted or kept is not None:
-            self._metrics.cache_looked_up(hit=kept is not None)
         if kept is None:
             return None
         try:
@@ -161,7 +182,8 @@ class SearchService:
     ) -> None:
         answer = match.model_dump(mode="json", exclude={"timings_ms"})
         async with self._database.write() as session:
-            answer["candidates"] = await _still_missing(session, answer["candidates"])
+            people = await read_people(session, {one.person_id for one in match.candidates})
+            answer["candidates"] = people.still_missing(answer["candidates"])
             found = {"answer": answer, "timings_ms": timings_ms, "cached": cached}
             await _end(session, claim, status="done", problem=None, **found)
             await self._failures.resolve(session, _undone(claim), "done")
@@ -201,20 +223,6 @@ async def _end(session: AsyncSession, claim: Claim, **values: object) -> None:
     await session.execute(not_done.values(finished_at=now(), **values))
 
 
-async def _still_missing(
-    session: AsyncSession, candidates: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Without those who were found since: the inference tier may not have heard of it yet."""
-    ids = [one["person_id"] for one in candidates]
-    found = set(
-        await session.scalars(
-            select(Person.id).where(Person.id.in_(ids), Person.found_at.is_not(None))
-        )
-    )
-    left = [one for one in candidates if one["person_id"] not in found]
-    return [{**one, "rank": rank} for rank, one in enumerate(left, start=1)]
-
-
 def _options(search: Search) -> MatchOptions:
     return MatchOptions(search.top_k, search.model, search.face)
 
@@ -223,10 +231,10 @@ def _undone(claim: Claim) -> Undone:
     return Undone("search", search_id=claim.subject_id)
 
 
-def _cache_key(search: Search, models: Mapping[str, ModelFile], gallery_version: int) -> str:
+def _key(photo_sha256: str, options: MatchOptions, gallery: Gallery) -> str:
     """Everything that the answer depends on; any enrolment or deletion makes another version."""
-    weights = sorted((name, file.sha256) for name, file in models.items())
-    parts = [search.photo_sha256, weights, gallery_version, asdict(_options(search))]
+    weights = sorted((name, file.sha256) for name, file in gallery.models.items())
+    parts = [photo_sha256, weights, gallery.version, asdict(options)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
