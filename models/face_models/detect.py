@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from face_models.boxes import iou, nesting
 from face_models.engine import open_session
 from face_models.errors import WeightsError
-from face_models.landmarks import LANDMARKS_FILE, LandmarkReader
+from face_models.landmarks import LANDMARKS_FILE, MIRRORED_LANDMARKS, LandmarkReader
 
 Rgb = NDArray[np.uint8]  # (H, W, 3)
 Floats = NDArray[np.float32]
@@ -38,7 +39,7 @@ MOST_CANDIDATES: Final = 1024  # of one look: bounds what a picture made of face
 MOST_FACES: Final = 64  # of one photo, the surest; each is cropped and judged
 QUARTER_TURNS: Final = (1, -1)  # of a photo that shows nobody upright
 GREY: Final = 127
-TINY_AREA: Final = np.float32(1e-9)
+STRETCHED_PERCENTILES: Final = (1, 99)  # of the levels: they become black and white
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,8 +114,18 @@ class Detector:
         large enough in view to place its landmarks; turns the photo if nobody in it is upright.
         Where it finds nobody, it answers the likeliest face there is: to miss one is worse.
         """
-        found = self._search(rgb, self._score_threshold)
-        return found or self._search(rgb, min(self._score_threshold, LAST_RESORT_SCORE))[:1]
+        return self._search(rgb, self._score_threshold) or self._last_resort(rgb)
+
+    def _last_resort(self, rgb: Rgb) -> list[Detection]:
+        """The likeliest face: where one look fails, another of the same photo may not."""
+        threshold = min(self._score_threshold, LAST_RESORT_SCORE)
+        mirrored = self._search(np.ascontiguousarray(rgb[:, ::-1]), threshold)
+        found = [
+            *self._search(rgb, threshold),
+            *(mirrored_back(face, rgb.shape[1]) for face in mirrored),
+            *self._search(stretched(rgb), threshold),
+        ]
+        return surest(found)[:1]
 
     def _search(self, rgb: Rgb, score_threshold: float) -> list[Detection]:
         found: list[Detection] = []
@@ -213,6 +224,21 @@ def faces_in(view: View, levels: Sequence[Floats], score_threshold: float) -> li
     ]
 
 
+def stretched(rgb: Rgb) -> Rgb:
+    """Its light over the whole range: what is dark or pale becomes plain."""
+    low, high = np.percentile(rgb, STRETCHED_PERCENTILES)
+    levels = (np.arange(256) - low) * (255 / max(high - low, 1.0))
+    return np.asarray(cv2.LUT(rgb, levels.clip(0, 255).round().astype(np.uint8)), np.uint8)
+
+
+def mirrored_back(face: Detection, width_px: int) -> Detection:
+    """Found in the mirror image -> in the photo; what was its right is its left."""
+    x, y, w, h = face.box
+    landmarks = face.landmarks[MIRRORED_LANDMARKS].copy()
+    landmarks[:, 0] = width_px - landmarks[:, 0]
+    return Detection((width_px - x - w, y, w, h), face.score, landmarks)
+
+
 def turned_back(face: Detection, turns: int, shape: tuple[int, ...]) -> Detection:
     """Found in `np.rot90(photo, turns)`, `turns` 1 or -1 -> in the photo, whose shape is given."""
     x, y, w, h = face.box
@@ -298,26 +324,3 @@ def corners_of(detections: Sequence[Detection]) -> Floats:
     """(n, 4) x1, y1, x2, y2."""
     boxes = np.array([face.box for face in detections], np.float32).reshape(-1, 4)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-
-
-def iou(first: Floats, second: Floats) -> Floats:
-    """Intersection over union of corners (n, 4) and (m, 4): (n, m)."""
-    shared = intersection(first, second)
-    union = areas(first)[:, None] + areas(second) - shared
-    return np.asarray(shared / np.maximum(union, TINY_AREA))
-
-
-def nesting(first: Floats, second: Floats) -> Floats:
-    """Intersection over the smaller box of corners (n, 4) and (m, 4): (n, m)."""
-    smaller = np.minimum(areas(first)[:, None], areas(second))
-    return np.asarray(intersection(first, second) / np.maximum(smaller, TINY_AREA))
-
-
-def intersection(first: Floats, second: Floats) -> Floats:
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    return np.asarray((high - low).clip(min=0).prod(axis=2))
-
-
-def areas(boxes: Floats) -> Floats:
-    return np.asarray((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))

@@ -21,6 +21,7 @@ TEMPLATE: Final[Landmarks] = np.asarray(
     CROP_PX * ((TEMPLATE_112 / TEMPLATE_PX - 0.5) * FACE_SHARE + 0.5), dtype=np.float32
 )
 EYE_DISTANCE_PX: Final = float(np.linalg.norm(TEMPLATE[0] - TEMPLATE[1]))
+MIRRORED_LANDMARKS: Final = [1, 0, 2, 4, 3]  # what was its right is a mirror image's left
 LOOKS: Final = 2  # the second from where the first has put the face
 
 Offsets = NDArray[np.float32]  # (n, 10) five times x, y, in eye distances off the template

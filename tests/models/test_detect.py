@@ -189,9 +189,9 @@ class ScriptedDetector(Detector):
         pytest.param(1600, [[face(0, 0, 300, 300)]], [320, 640], id="small ones beside a large"),
         pytest.param(1600, [[], [face(0, 0, 120, 120)]], [320, 640], id="found closer"),
         pytest.param(1600, [[face(0, 0, 90, 90)]] * 2, [320, 640, 1280], id="small in view"),
-        pytest.param(1600, [], [320, 640, 1280, 320, 320, 320] * 2, id="nobody in a large photo"),
-        pytest.param(500, [], [320, 640, 320, 320, 320] * 2, id="nobody in a middling photo"),
-        pytest.param(200, [], [320, 320, 320, 320] * 2, id="nobody in a small photo"),
+        pytest.param(1600, [], [320, 640, 1280, 320, 320, 320] * 4, id="nobody in a large photo"),
+        pytest.param(500, [], [320, 640, 320, 320, 320] * 4, id="nobody in a middling photo"),
+        pytest.param(200, [], [320, 320, 320, 320] * 4, id="nobody in a small photo"),
     ],
 )
 def test_large_photos_are_searched_closer_only_when_needed(
@@ -204,9 +204,26 @@ def test_large_photos_are_searched_closer_only_when_needed(
 
 def test_where_nobody_is_sure_the_likeliest_face_is_answered_alone() -> None:
     doubtful = [face(0, 0, 90, 90, 0.41), face(100, 100, 60, 60, 0.39)]
-    detector = ScriptedDetector([], [], [], [], doubtful)
+    detector = ScriptedDetector([], [], [], [], [], [], [], [], doubtful)
     assert detector.search(picture(200, 200)) == doubtful[:1]
     assert sorted(set(detector.thresholds)) == [detect.LAST_RESORT_SCORE, detect.SCORE_THRESHOLD]
+
+
+def test_a_face_that_is_seen_only_in_the_mirror_image_lies_where_it_lies_in_the_photo() -> None:
+    seen = face(10, 20, 40, 50, 0.41)
+    seen.landmarks[:] = [[15, 30], [45, 30], [30, 45], [20, 60], [40, 60]]
+    (found,) = ScriptedDetector([], [], [], [], [seen]).search(picture(200, 200))
+    assert found.box == (150, 20, 40, 50)
+    assert found.landmarks.tolist() == [[155, 30], [185, 30], [170, 45], [160, 60], [180, 60]]
+
+
+def test_stretched_light_uses_every_level_and_keeps_a_plain_picture_plain() -> None:
+    flat = picture(64, 64)
+    flat[20:40, 20:40] = 96
+    stretched = detect.stretched(flat)
+    assert (stretched.min(), stretched.max()) == (0, 255)
+    assert (stretched[20:40, 20:40] == 255).all()
+    assert np.ptp(detect.stretched(picture(64, 64))) == 0
 
 
 @pytest.mark.parametrize("turns", detect.QUARTER_TURNS)

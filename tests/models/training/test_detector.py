@@ -23,6 +23,7 @@ from face_models.landmarks import (
     CROP_PX,
     EYE_DISTANCE_PX,
     LOOKS,
+    MIRRORED_LANDMARKS,
     TEMPLATE,
     LandmarkReader,
     in_photo,
@@ -140,7 +141,7 @@ def test_landmarks_stay_on_their_features(scale: float, mirrored: bool) -> None:
     matrix = canvas.through(linear, (50, 50), (100, 100))
     rgb = canvas.warped(photo, matrix, np.zeros((200, 200, 3), np.uint8))
     (marks,) = canvas.visible_faces(photo, matrix, 200, 200).landmarks
-    order = canvas.MIRRORED_LANDMARKS if mirrored else range(5)
+    order = MIRRORED_LANDMARKS if mirrored else range(5)
     for (x, y), feature in zip(marks, order, strict=True):
         seen = rgb[round(y - 0.5), round(x - 0.5)].astype(int)
         assert np.abs(seen - colours()[feature]).max() < 120

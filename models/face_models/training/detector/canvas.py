@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from face_models.landmarks import on_pixel_centres
+from face_models.landmarks import MIRRORED_LANDMARKS, on_pixel_centres
 from face_models.training.detector.faceless import doodle, gradient, snow
 from face_models.training.detector.lighting import relight, relight_cell
 from face_models.training.detector.photos import Floats, LabelledPhoto, Rgb, as_rgb
 from face_models.training.detector.settings import CanvasSettings
 
-MIRRORED_LANDMARKS = [1, 0, 2, 4, 3]
 FOUND_FROM, SEEN_FROM = 0.65, 0.25  # visible share of a face: must be found; may be found
 SMALLEST_FACE_PX = 9.0  # smaller faces may be found, need not
 LARGEST_SHARE = 1.1  # of the cell's shorter side

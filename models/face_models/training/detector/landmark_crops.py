@@ -18,11 +18,12 @@ from face_models.align import TEMPLATE_112, Affine, similarity
 from face_models.landmarks import (
     CROP_PX,
     EYE_DISTANCE_PX,
+    MIRRORED_LANDMARKS,
     TEMPLATE,
     on_pixel_centres,
     points_before,
 )
-from face_models.training.detector.canvas import MIRRORED_LANDMARKS, placed_points, warped
+from face_models.training.detector.canvas import placed_points, warped
 from face_models.training.detector.faceless import gradient
 from face_models.training.detector.lighting import relight
 from face_models.training.detector.photos import Floats, LabelledPhoto, Rgb, as_rgb

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from face_models.detect import Detection, Floats, corners_of, iou
+from face_models.boxes import iou
+from face_models.detect import Detection, Floats, corners_of
 from face_models.training.detector.photos import Labels
 
 MATCH_IOU = 0.5

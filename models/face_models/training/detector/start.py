@@ -12,7 +12,8 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from face_models.detect import INPUT_SIDE_PX, Detection, Detector, corners_of, iou, view_of
+from face_models.boxes import iou
+from face_models.detect import INPUT_SIDE_PX, Detection, Detector, corners_of, view_of
 from face_models.training.detector.measure import MATCH_IOU
 from face_models.training.detector.photos import Floats, LabelledPhoto
 
