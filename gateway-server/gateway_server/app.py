@@ -15,7 +15,16 @@ from gateway_server.gateway import open_gateway
 from gateway_server.journal import Journal, current_request_id
 from gateway_server.metrics import Metrics
 from gateway_server.problems import MEDIA_TYPE, Problem, from_http_status
-from gateway_server.routes import audit, failures, imports, keys, operations, persons, searches
+from gateway_server.routes import (
+    audit,
+    documentation,
+    failures,
+    imports,
+    keys,
+    operations,
+    persons,
+    searches,
+)
 from gateway_server.routes.access import invalid_parameters
 from gateway_server.settings import Settings
 
@@ -34,6 +43,7 @@ def create_app(
         version="1",
         description=DESCRIPTION,
         lifespan=_lifespan(settings, metrics, inference_transport),
+        docs_url=None,  # its page asks another host for its parts; ours does not
         redoc_url=None,
         exception_handlers={
             Problem: _answer_problem,
@@ -42,7 +52,7 @@ def create_app(
         },
     )
     app.state.metrics = metrics
-    for routes in (searches, persons, imports, failures, keys, audit, operations):
+    for routes in (searches, persons, imports, failures, keys, audit, operations, documentation):
         app.include_router(routes.router)
     app.add_middleware(Journal, metrics=metrics)
     return app

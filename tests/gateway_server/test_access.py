@@ -37,6 +37,9 @@ ROUTES = {
     "GET /readyz": ANYBODY,
     "GET /metrics": ANYBODY,
     "GET /docs": ANYBODY,
+    "GET /docs/start.js": ANYBODY,
+    "GET /docs/swagger-ui-bundle.js": ANYBODY,
+    "GET /docs/swagger-ui.css": ANYBODY,
     "GET /openapi.json": ANYBODY,
     "GET /v1/keys": {"admin"},
     "POST /v1/keys": {"admin"},
@@ -58,7 +61,9 @@ async def test_the_table_names_every_documented_route(running: Running):
         for method in methods
     }
 
-    assert documented == ROUTES.keys() - {"GET /docs", "GET /openapi.json"}
+    assert documented == {
+        route for route in ROUTES if not route.startswith(("GET /docs", "GET /openapi.json"))
+    }
 
 
 @ONE_ENGINE

@@ -127,7 +127,6 @@ async def test_the_contract_is_documented(phone):
     form = document["paths"]["/v1/searches"]["post"]["requestBody"]["content"]
     fields = form["multipart/form-data"]["schema"]["properties"]
     assert fields.keys() == {"photo", "top_k", "model", "face", "case_reference", "purpose"}
-    assert (await phone.get("/docs")).status_code == 200
 
 
 async def test_every_operation_documents_its_problems(running):
