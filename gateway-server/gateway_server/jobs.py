@@ -162,7 +162,10 @@ def _claim(job: Job) -> Claim:
 
 
 async def _locked(session: AsyncSession, kind: JobKind, subject_id: str) -> Job:
-    """The subject's job, made if there is none: two who come at once meet over one row."""
+    """The subject's job, made if there is none: two who come at once meet over one row.
+
+    An update, even to the same, takes the lock; what another ends meanwhile is made anew.
+    """
     insert = postgresql.insert if on_postgresql(session) else sqlite.insert
     made = {
         "id": new_id(),
@@ -173,9 +176,14 @@ async def _locked(session: AsyncSession, kind: JobKind, subject_id: str) -> Job:
         "run_at": now(),
         "attempts": 0,
     }
-    await session.execute(insert(Job).values(made).on_conflict_do_nothing())
+    unless_there = insert(Job).values(made)
+    await session.execute(
+        unless_there.on_conflict_do_update(
+            index_elements=["kind", "subject_id"], set_={"kind": kind}
+        )
+    )
     of_subject = select(Job).where(Job.kind == kind, Job.subject_id == subject_id)
-    return (await session.scalars(of_subject.with_for_update())).one()
+    return (await session.scalars(of_subject)).one()
 
 
 def _is_leased(job: Job) -> bool:

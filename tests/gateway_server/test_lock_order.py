@@ -4,18 +4,21 @@ import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, event, update
+from sqlalchemy import Engine, event, select, update
 from sqlalchemy import text as sql
 
 from gateway_server import audit_chain, removals
 from gateway_server.database import Database
 from gateway_server.imports.importer import Importer
-from gateway_server.tables import ImportRow, ImportRun, Search, now
+from gateway_server.jobs import JobQueue, LeaseLost
+from gateway_server.tables import ImportRow, ImportRun, Job, Search, new_id, now
 from tests.gateway_server.conftest import (
     RETRIED_SOON,
     list_failures,
@@ -155,6 +158,46 @@ async def make_old(database: Database) -> None:
             await session.execute(aged)
 
 
+async def somebody_waits(database: Database) -> bool:
+    async with database.read() as session:
+        return bool(await session.scalar(sql(WAITING)))
+
+
+async def test_a_job_that_ends_while_it_is_asked_for_again_is_made_anew(database, monkeypatch):
+    """It is there when it is asked for, and gone before it is locked."""
+    queue, subject = JobQueue(database, 30, 60), new_id()
+    async with database.write() as session:
+        claim = await queue.add(session, "enrolment", subject, held=True)
+
+    async def end() -> None:
+        with suppress(LeaseLost):
+            async with database.write() as session:
+                await queue.finish(session, claim)
+
+    ending: asyncio.Task[None] | None = None
+    async with database.write() as session:
+        read = session.scalars
+
+        async def read_after_the_end(query: Any) -> Any:
+            nonlocal ending
+            ending = asyncio.create_task(end())
+
+            async def has_ended_or_waits() -> bool:
+                return ending.done() or await somebody_waits(database)
+
+            await until(has_ended_or_waits)
+            return await read(query)
+
+        monkeypatch.setattr(session, "scalars", read_after_the_end)
+        again = await queue.add(session, "enrolment", subject, held=False)
+
+    assert ending
+    await ending
+    assert again.subject_id == subject
+    async with database.read() as session:
+        assert [job.holder for job in await session.scalars(select(Job))] == [None]
+
+
 @pytest.mark.parametrize("third", [make_photo(3), b""], ids=["good", "refused"])
 async def test_a_deletion_and_an_import_of_the_same_person_never_wait_for_each_other(
     environment, inference, monkeypatch, third
@@ -190,11 +233,7 @@ async def test_a_deletion_and_an_import_of_the_same_person_never_wait_for_each_o
         (person,) = await until(the_person)
         deleting = asyncio.ensure_future(operator.delete(f"/v1/persons/{person['id']}"))
 
-        async def the_import_waits():
-            async with running.gateway.queue._database.read() as session:
-                return await session.scalar(sql(WAITING))
-
-        await until(the_import_waits)
+        await until(partial(somebody_waits, running.gateway.queue._database))
         may_go_on.set()
         run = await ended(operator, begun.headers["location"])
         rows = (await operator.get(f"{begun.headers['location']}/rows")).json()["rows"]
