@@ -1,9 +1,10 @@
 """The real app on each database, with a real HTTP app in the inference tier's place."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from gateway_server.auth import ROLES, Role
 from gateway_server.database import Database
 from gateway_server.gateway import Gateway
 from gateway_server.settings import Settings
+from gateway_server.tables import Row
 from tests.gateway_server.fake_inference import TOKEN, FakeInference
 from tests.gateway_server.photos import make_photo
 
@@ -53,12 +55,24 @@ class Running:
 
 @pytest.fixture(scope="session")
 def postgres_database(postgres_url: str) -> Iterator[str]:
-    """A database made for this session, and dropped after it."""
-    name = f"test_gateway_{uuid4().hex}"
-    admin = make_url(postgres_url).set(drivername="postgresql+asyncpg")
-    asyncio.run(_execute(admin, f"CREATE DATABASE {name}"))
-    yield admin.set(database=name).render_as_string(hide_password=False)
-    asyncio.run(_execute(admin, f"DROP DATABASE {name} WITH (FORCE)"))
+    """A database made for this session, and dropped after it: its tables are there."""
+    with _new_database(postgres_url) as url:
+        asyncio.run(_prepare(url))
+        yield url
+
+
+@pytest.fixture(scope="session")
+def bare_postgres_database(postgres_url: str) -> Iterator[str]:
+    with _new_database(postgres_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database without a row; to be copied."""
+    file = tmp_path_factory.mktemp("template") / "gateway.db"
+    asyncio.run(_prepare(f"sqlite+aiosqlite:///{file}"))
+    return file
 
 
 @pytest.fixture
@@ -69,18 +83,47 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
-    """Names an empty database of each engine."""
+    """Names a database of each engine without a row. Its tables are there: to make them is slow."""
     if request.param == "sqlite":
+        file = Path(make_url(sqlite_url).database or "")
+        file.parent.mkdir()
+        shutil.copy(request.getfixturevalue("sqlite_file"), file)
         return sqlite_url
     url: str = request.getfixturevalue("postgres_database")
+    emptied = (f"DELETE FROM {one.name}" for one in reversed(Row.metadata.sorted_tables))
+    asyncio.run(_execute(url, ";".join(emptied)))
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def bare_database_url(request: pytest.FixtureRequest, sqlite_url: str) -> str:
+    """Names a database of each engine without a table."""
+    if request.param == "sqlite":
+        return sqlite_url
+    url: str = request.getfixturevalue("bare_postgres_database")
     asyncio.run(_execute(url, "DROP SCHEMA public CASCADE; CREATE SCHEMA public"))
     return url
 
 
-async def _execute(url: Any, statement: str) -> None:
+@contextmanager
+def _new_database(postgres_url: str) -> Iterator[str]:
+    name = f"test_gateway_{uuid4().hex}"
+    admin = make_url(postgres_url).set(drivername="postgresql+asyncpg")
+    asyncio.run(_execute(admin, f"CREATE DATABASE {name}"))
+    yield admin.set(database=name).render_as_string(hide_password=False)
+    asyncio.run(_execute(admin, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _prepare(url: str) -> None:
+    database = Database(url)
+    await database.prepare()
+    await database.close()
+
+
+async def _execute(url: Any, statements: str) -> None:
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
-        for one in statement.split(";"):
+        for one in statements.split(";"):
             await connection.execute(text(one))
     await engine.dispose()
 

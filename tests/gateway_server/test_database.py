@@ -16,8 +16,8 @@ from tests.gateway_server.conftest import run_gateway, search
 from tests.gateway_server.photos import make_photo
 
 
-async def test_tables_are_made_once_however_many_start_together(database_url):
-    databases = [Database(database_url) for _ in range(4)]
+async def test_tables_are_made_once_however_many_start_together(bare_database_url):
+    databases = [Database(bare_database_url) for _ in range(4)]
 
     await asyncio.gather(*(one.prepare() for one in databases))
 

@@ -28,6 +28,11 @@ FACES = {
 
 
 @pytest.fixture
+def database_url(bare_database_url: str) -> str:
+    return bare_database_url
+
+
+@pytest.fixture
 async def opened(database_url: str, tmp_path):
     """The database as a release left it: no table yet."""
     (tmp_path / "data").mkdir()
