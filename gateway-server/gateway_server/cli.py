@@ -57,9 +57,12 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(_asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
     import uvicorn
 
+    from gateway_server.protocol import ProblemProtocol
+
     settings = Settings.from_mapping(environment)
     uvicorn.run(
         "gateway_server.main:app",
+        http=ProblemProtocol,
         host=settings.host,
         port=settings.port,
         workers=settings.workers,

@@ -141,3 +141,26 @@ def test_a_phone_that_sends_too_much_still_reads_why(served: Served, key: str):
     )
 
     assert (answer.status_code, slug_of(answer)) == (413, "photo-too-large")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"I am no HTTP\r\n\r\n",
+        b"\x16\x03\x01" + bytes(200) + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Split\x00: 1\r\n\r\n",
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Flood: " + b"a" * 2**16)[: 2**16 + 1],
+        b"POST /v1/searches HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+    ],
+    ids=["words", "TLS", "no host", "NUL", "endless headers", "a length below nothing"],
+)
+def test_what_is_no_http_is_refused_as_a_problem(served: Served, sent: bytes):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=START_LIMIT_S) as connection:
+        connection.sendall(sent)
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        told = httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+
+    assert (told.status_code, slug_of(told)) == (400, "bad-request")
+    assert told.headers["connection"] == "close"
