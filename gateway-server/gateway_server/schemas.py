@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from gateway_server.auth import KeyStatus, Role, status_of
@@ -32,7 +32,14 @@ class Shape(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-# Of these the schema says what it can; `TextRule.check` and `parse_day` have the last word.
+def _whole(number: object) -> object:
+    """JSON knows no integers: 5.0 is 5."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Days = Annotated[int, Field(ge=1, le=MAX_KEY_DAYS), BeforeValidator(_whole)]
+Grace = Annotated[int, Field(ge=0, le=MAX_GRACE_S), BeforeValidator(_whole)]
+# Of texts the schema says what it can; `TextRule.check` and `parse_day` have the last word.
 Name = Annotated[str, WithJsonSchema(NAME)]
 Line = Annotated[str, WithJsonSchema(LINE.schema())]
 Notes = Annotated[str, WithJsonSchema(NOTES.schema())]
@@ -331,16 +338,12 @@ class RetriedOut(Shape):
 class KeyIn(Document):
     name: Name = Field(description="whose it is, for the list")
     role: Role
-    expires_days: int | None = Field(None, ge=1, le=MAX_KEY_DAYS, description="null: never")
+    expires_days: Days | None = Field(None, description="null: never")
 
 
 class KeyRotation(Document):
-    grace_s: int = Field(
-        0, ge=0, le=MAX_GRACE_S, description="for so long the secret before is good as well"
-    )
-    expires_days: int | None = Field(
-        None, ge=1, le=MAX_KEY_DAYS, description="from now; null: when it would have anyway"
-    )
+    grace_s: Grace = Field(0, description="for so long the secret before is good as well")
+    expires_days: Days | None = Field(None, description="from now; null: when it would have anyway")
 
 
 class KeyOut(Shape):

@@ -123,6 +123,33 @@ async def test_a_change_is_taken_if_it_has_the_documented_shape(
     assert (answer.status_code == 200) == stated.is_valid(change), answer.text
 
 
+@pytest.mark.parametrize("grace_s", [60, 60.0, 60.5, "60", True, -1, 10**9], ids=repr)
+async def test_a_rotation_is_done_if_it_has_the_documented_shape(running, document, grace_s):
+    """JSON Schema counts 60.0 among the integers."""
+    body = document["paths"]["/v1/keys/{key_id}/rotate"]["post"][READS_A_BODY]
+    stated = validator_for(body["content"]["application/json"]["schema"])
+    key_id = running.keys["mobile"].split("_")[1]
+
+    async with running.client(running.keys["admin"]) as admin:
+        answer = await admin.post(f"/v1/keys/{key_id}/rotate", json={"grace_s": grace_s})
+
+    assert (answer.status_code == 200) == stated.is_valid({"grace_s": grace_s}), answer.text
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-01-15", "2026-01-15T09:30:00Z", "0"])
+async def test_the_audit_is_listed_since_what_is_documented(running, document, since: str):
+    (stated,) = (
+        parameter["schema"]
+        for parameter in document["paths"]["/v1/audit"]["get"]["parameters"]
+        if parameter["name"] == "since"
+    )
+    async with running.client(running.keys["admin"]) as admin:
+        answer = await admin.get("/v1/audit", params={"since": since})
+
+    is_documented = validator_for(stated, validate_formats=True).is_valid(since)
+    assert (answer.status_code == 200) == is_documented, answer.text
+
+
 async def test_a_photo_is_answered_as_one_of_the_documented_types(phone):
     found = (await search(phone, make_photo(1))).json()
 

@@ -32,7 +32,14 @@ async def list_accesses(
     search_id: Id = None,
     key_id: Id = None,
     since: Annotated[
-        str | None, Query(description="a moment, or the first one of a day: YYYY-MM-DD, in UTC")
+        str | None,
+        Query(
+            description="a moment, or the first one of a day: YYYY-MM-DD, in UTC",
+            json_schema_extra={
+                "type": "string",
+                "anyOf": [{"format": "date-time"}, {"format": "date"}],
+            },
+        ),
     ] = None,
     cursor: PageCursor = FIRST_PAGE,
     limit: PageLimit = USUAL_LIMIT,
