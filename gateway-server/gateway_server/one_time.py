@@ -7,8 +7,8 @@
 
 What a request makes has its id from the key's row, chosen before the work begins. So whoever
 repeats a request that was broken off by a crash goes on with what was made already. An outage is no
-answer: it is not kept. Neither is a secret: a request that was answered with one is known by its
-key, and repeating it meets 409.
+answer, nor is a defect: neither is kept. Nor is a secret: a request that was answered with one is
+known by its key, and repeating it meets 409.
 """
 
 import asyncio
@@ -135,16 +135,13 @@ class OneTimeRequests:
             OneTime.holder == holder,
         )
         renewing = asyncio.create_task(self._renew_forever(ours))
+        kept: Mapping[str, Any] = {}
         try:
-            given = await work(Made(caller, row.subject_id))
-        except Outage:
-            await self._write(ours.values(holder=None, leased_until=None))
-            raise
-        except Problem as refusal:
-            given = _of_refusal(refusal)
-        finally:
+            given = await _answer_of(work, Made(caller, row.subject_id))
+            kept = _kept(given)
+        finally:  # without an answer, too: the next one need not wait until the lease is over
             renewing.cancel()
-        await self._keep(ours, given)
+            await self._write(ours.values(**kept, holder=None, leased_until=None))
         return given
 
     async def _renew_forever(self, ours: Update) -> NoReturn:
@@ -152,9 +149,6 @@ class OneTimeRequests:
             await asyncio.sleep(self._lease.total_seconds() / RENEWALS_PER_LEASE)
             with suppress(Outage):
                 await self._write(ours.values(leased_until=now() + self._lease))
-
-    async def _keep(self, ours: Update, given: Given) -> None:
-        await self._write(ours.values(**_kept(given), holder=None, leased_until=None))
 
     async def _write(self, statement: Update) -> None:
         async with self._database.write() as session:
@@ -168,6 +162,16 @@ class OneTimeRequests:
         old = delete(OneTime).where(self.is_old())
         async with self._database.write() as session:
             return len((await session.execute(old.returning(OneTime.key_id))).all())
+
+
+async def _answer_of(work: Work, made: Made) -> Given:
+    """A refusal is an answer, an outage is none."""
+    try:
+        return await work(made)
+    except Outage:
+        raise
+    except Problem as refusal:
+        return _of_refusal(refusal)
 
 
 async def _insert_unless_there(

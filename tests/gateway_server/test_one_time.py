@@ -207,6 +207,24 @@ async def test_an_outage_is_no_answer_to_be_kept(running, phone, photo_dir):
     assert await count(running, Search) == 1
 
 
+@pytest.mark.parametrize("ends", [KeyError, asyncio.CancelledError])
+async def test_a_request_that_ends_without_an_answer_gives_its_key_back(
+    running, phone, monkeypatch, ends
+):
+    """A defect, or a client that has gone."""
+
+    async def stumble(*_args: object, **_kwargs: object) -> None:
+        raise ends
+
+    with monkeypatch.context() as broken, suppress(ends):
+        broken.setattr(running.gateway.search_desk, "hand_in", stumble)
+        await ask(phone)
+    answer = await ask(phone)
+
+    assert answer.status_code == 201, answer.text
+    assert REPLAYED not in answer.headers
+
+
 async def test_an_answer_is_kept_as_long_as_was_said(environment, inference):
     environment["IDEMPOTENCY_KEPT_S"] = "0"
     async with (
