@@ -50,7 +50,8 @@ class FailureLedger:
         if failure is None:
             failure = Failure(**asdict(undone), photo_sha256=photo_sha256, attempts=0)
             session.add(failure)
-        failure.reason, failure.detail = outage.reason, outage.detail
+        if not (outage.is_unasked and failure.reason):  # what was met before tells more
+            failure.reason, failure.detail = outage.reason, outage.detail
         failure.request_id = current_request_id()
         failure.attempts += 1
         failure.last_attempt_at, failure.next_attempt_at = now(), next_attempt_at

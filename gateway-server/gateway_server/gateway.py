@@ -110,6 +110,7 @@ async def open_gateway(
             {"search": searches, "enrolment": enrolment, "deletion": removals, "import": imports},
             _pace(settings),
             lambda: breaker.refuses_for_s,
+            lambda: breaker.state == "half-open",
         )
         one_time = OneTimeRequests(database, settings.job_lease_s, settings.idempotency_kept_s)
         keyring = Keyring(database)

@@ -26,6 +26,7 @@ from gateway_server.journal import headers_passed_on
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import StoredPhoto
 from gateway_server.problems import (
+    BREAKER_OPEN,
     TYPE_PREFIX,
     InferenceUnavailable,
     PhotoRefused,
@@ -40,7 +41,6 @@ TIMEOUT = "inference-timeout"
 FAILED = "inference-failed"
 REJECTED = "inference-rejected"
 GARBLED = "inference-garbled"
-BREAKER_OPEN = "inference-breaker-open"
 FACE_ID_IN_USE = "face-id-in-use"  # the same face was enrolled with another number
 
 MOST_SHARE = 1000  # one look at the gallery

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Self
 
 TYPE_PREFIX = "urn:reunite:problem:"
 MEDIA_TYPE = "application/problem+json"
+BREAKER_OPEN = "inference-breaker-open"
 
 
 class Problem(Exception):
@@ -383,6 +384,11 @@ class Outage(Problem):
         """What a failure's row says was the matter."""
         return self.slug
 
+    @property
+    def is_unasked(self) -> bool:
+        """Nobody was asked: the breaker is open."""
+        return False
+
 
 class InferenceUnavailable(Outage):
     slug, title = "inference-unavailable", "The inference tier gave no answer"
@@ -394,6 +400,10 @@ class InferenceUnavailable(Outage):
     @property
     def reason(self) -> str:
         return str(self.facts["reason"])
+
+    @property
+    def is_unasked(self) -> bool:
+        return self.reason == BREAKER_OPEN
 
 
 class DatabaseUnavailable(Outage):

@@ -70,13 +70,18 @@ class Workers:
         handlers: Mapping[JobKind, Handler],
         pace: Pace,
         held_up_s: Callable[[], float],
+        in_doubt: Callable[[], bool],
     ) -> None:
-        """`held_up_s`: how long no attempt makes sense, because the inference tier is away."""
+        """`held_up_s`: how long no attempt makes sense, because the inference tier is away.
+
+        `in_doubt`: whether it may be back, for one alone to find out.
+        """
         self._database = database
         self._queue = queue
         self._handlers = handlers
         self._pace = pace
         self._held_up_s = held_up_s
+        self._in_doubt = in_doubt
         self._running: dict[Ended, Claim] = {}
         self._promised = 0
         self._places = asyncio.Semaphore(pace.concurrency)
@@ -104,7 +109,8 @@ class Workers:
 
     @property
     def _free(self) -> int:
-        return self._pace.concurrency - len(self._running) - self._promised
+        places = 1 if self._in_doubt() else self._pace.concurrency
+        return places - len(self._running) - self._promised
 
     @contextmanager
     def room_for(self, jobs: int) -> Iterator[bool]:
@@ -112,7 +118,8 @@ class Workers:
 
         They may be more than there are places, the photos of one person: some then wait, held.
         """
-        granted = self._free > 0 and not self._stopping and self._held_up_s() <= 0
+        granted = self._free >= (jobs if self._in_doubt() else 1)
+        granted = granted and not self._stopping and self._held_up_s() <= 0
         self._promised += jobs * granted
         try:
             yield granted

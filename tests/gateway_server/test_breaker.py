@@ -146,13 +146,13 @@ async def test_a_tier_that_failed_again_and_again_is_left_alone_and_then_found_b
     environment, inference
 ):
     inference.fail("*", internal_error)
-    environment |= {"BREAKER_FAILURES": "1", "JOB_ATTEMPTS": "2"}
+    environment |= {"BREAKER_FAILURES": "1", "BREAKER_PAUSE_S": "0.01", "JOB_ATTEMPTS": "2"}
     async with (
         run_gateway(environment, httpx.ASGITransport(inference.app)) as running,
         running.client(running.keys["mobile"]) as phone,
         running.client(running.keys["operator"]) as operator,
     ):
-        waiting = [(await search(phone, make_photo(seed))) for seed in range(6)]
+        waiting = [(await search(phone, make_photo(seed))) for seed in range(2)]
         told = (await phone.get("/metrics")).text
 
         async def have_waited_long():
@@ -160,6 +160,7 @@ async def test_a_tier_that_failed_again_and_again_is_left_alone_and_then_found_b
 
         await until(have_waited_long)
         calls, given_up = len(inference.calls), await list_failures(operator, given_up=True)
+        reasons = {one["reason"] for one in await list_failures(operator)}
         inference.recover()
 
         async def are_done():
@@ -172,4 +173,5 @@ async def test_a_tier_that_failed_again_and_again_is_left_alone_and_then_found_b
     assert 'gateway_breaker_state{state="closed"} 0.0' in told
     assert calls < 15, "most attempts met the breaker, not the tier"
     assert given_up == [], "attempts that the breaker refused are not counted"
-    assert ends == ["done"] * 6
+    assert reasons == {"inference-failed"}, "one alone finds out, the others wait"
+    assert ends == ["done"] * 2

@@ -3,8 +3,8 @@
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from typing import Any

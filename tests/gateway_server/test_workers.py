@@ -44,6 +44,7 @@ class House:
     pace: Pace = PACE
     work: Work | None = None
     held_up_s: float = 0.0
+    in_doubt: bool = False
     seen: list[Claim] = field(default_factory=list)
     missed: list[tuple[str, datetime | None]] = field(default_factory=list)
     spoken_under: list[str] = field(default_factory=list)
@@ -54,7 +55,12 @@ class House:
         self.queue = JobQueue(self.database, self.pace.lease_s, self.pace.longest_pause_s)
         handlers = {"search": self}
         self.workers = Workers(
-            self.database, self.queue, handlers, self.pace, lambda: self.held_up_s
+            self.database,
+            self.queue,
+            handlers,
+            self.pace,
+            lambda: self.held_up_s,
+            lambda: self.in_doubt,
         )
 
     async def run(self, claim: Claim) -> None:
@@ -191,6 +197,21 @@ async def test_nothing_begins_while_the_tier_is_away(house):
         assert house.seen == []
         house.held_up_s = 0.0
         await until(house.is_empty)
+
+
+async def test_one_alone_finds_out_whether_the_tier_is_back(house):
+    async def take_a_while(_claim: Claim) -> None:
+        await asyncio.sleep(0.01)
+
+    house.work, house.in_doubt = take_a_while, True
+    for _ in range(6):
+        await house.add()
+    async with house.workers.at_work():
+        await until(house.is_empty)
+        with house.workers.room_for(2) as several, house.workers.room_for(1) as one:
+            assert (several, one) == (False, True)
+
+    assert (len(house.seen), house.most_at_work) == (6, 1)
 
 
 async def test_an_outage_is_tried_again_and_in_the_end_given_up(house):
