@@ -289,6 +289,14 @@ def test_a_folders_photo_is_read_and_no_link_is_followed(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that fails")
+def test_a_file_that_fails_while_it_is_read_is_refused_by_itself():
+    source = FolderSource(Path("/proc/self"), None, 10)
+
+    with pytest.raises(UnreadableEntry, match="Input/output error"):
+        b"".join(source.photo("mem", None))
+
+
 def test_a_pipe_in_a_folder_keeps_nobody_waiting(tmp_path):
     subprocess.run(["mkfifo", tmp_path / "pipe.jpg"], check=True)
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 from gateway_server.imports.table import Record, read_table
 from gateway_server.imports.zip_directory import Entry, Place, read_bytes, read_entries
@@ -151,8 +151,16 @@ class FolderSource:
             os.close(descriptor)
             raise PhotoNotInImport("It is no file")
         with os.fdopen(descriptor, "rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                yield piece
+            yield from _pieces_of(file)
+
+
+def _pieces_of(file: BinaryIO) -> Iterator[bytes]:
+    """A file that opens and cannot be read is at fault itself: no other row waits for it."""
+    try:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+    except OSError as error:
+        raise UnreadableEntry(f"The file cannot be read: {error.strerror}") from error
 
 
 def _open_below(folder: Path, name: str) -> int:
