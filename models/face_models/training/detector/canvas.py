@@ -21,6 +21,7 @@ LARGEST_SHARE = 1.1  # of the cell's shorter side
 PLACE_TRIES = 6
 DRAWN_SHARE = 0.25  # of the faceless pictures; the others are pieces of photos
 FACELESS_SCALE = (0.6, 4.0)
+COVER_SIDE = (0.2, 0.65)  # of the face's own sides
 
 Cell = tuple[int, int, int, int]  # x, y, w, h
 
@@ -83,7 +84,10 @@ class Composer:
         photo, face = self._any_face(random)
         matrix = self._placement(photo.boxes[face], width, height, random)
         rgb = warped(photo, matrix, self._background(width, height, random))
-        return relight_cell(rgb, random), visible_faces(photo, matrix, width, height)
+        faces = visible_faces(photo, matrix, width, height)
+        for box in faces.boxes[random.random(len(faces.boxes)) < self._settings.covered_share]:
+            cover(rgb, box, self._any_photo(random).rgb, random)
+        return relight_cell(rgb, random), faces
 
     def _background(self, width: int, height: int, random: np.random.Generator) -> Rgb:
         if random.random() < 0.5:
@@ -131,6 +135,23 @@ class Composer:
             if not len(visible_faces(photo, matrix, width, height, seen_from=0.0).boxes):
                 return warped(photo, matrix, gradient(width, height, random))
         return gradient(width, height, random)
+
+
+def cover(rgb: Rgb, box: Floats, other: Rgb, random: np.random.Generator) -> None:
+    """A piece of another photo, round or square, over a part of the face: a hand, a cap, a mask."""
+    x1, y1, x2, y2 = box.tolist()
+    middle = round(random.uniform(x1, x2)), round(random.uniform(y1, y2))
+    half = tuple(
+        max(1, round(side * random.uniform(*COVER_SIDE) / 2)) for side in (x2 - x1, y2 - y1)
+    )
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    if random.random() < 0.5:
+        cv2.ellipse(mask, middle, half, random.uniform(0, 180), 0, 360, 1, cv2.FILLED)
+    else:
+        low = (middle[0] - half[0], middle[1] - half[1])
+        high = (middle[0] + half[0], middle[1] + half[1])
+        cv2.rectangle(mask, low, high, 1, cv2.FILLED)
+    cv2.copyTo(cv2.resize(other, (rgb.shape[1], rgb.shape[0])), mask, rgb)
 
 
 def cells_of(side: int, count: int, random: np.random.Generator) -> list[Cell]:

@@ -25,6 +25,7 @@ class CanvasSettings:
     steep_share: float
     turn_deg: float
     steep_turn_deg: float
+    covered_share: float  # of the faces: a part of them hidden
     hard_share: float  # of the faces: drawn by how badly the graph of `start` finds them
 
 
