@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from face_models import detect
 from face_models.align import TEMPLATE_112, similarity
@@ -36,11 +35,7 @@ from face_models.training.detector.landmark_crops import (
     crop_of,
     portraits_of,
 )
-from face_models.training.detector.landmark_network import (
-    LandmarkNetwork,
-    cell_centres,
-    landmark_network,
-)
+from face_models.training.detector.landmark_network import LandmarkNetwork
 from face_models.training.detector.learner import Learner, Losses, new_learner, take_step
 from face_models.training.detector.loss import Targets, detection_loss
 from face_models.training.detector.measure import (
@@ -56,7 +51,6 @@ from face_models.training.detector.settings import read_settings, settings_from
 from face_models.training.detector.start import missing, start_from
 from face_models.training.detector.tables import draw_recall, write_markdown
 from face_models.training.detector.train import DetectorLesson, train
-from face_models.training.network import FaceNetwork
 
 pytestmark = pytest.mark.training
 
@@ -66,7 +60,7 @@ TINY_TRAINING = {
     "weight_decay": 0.0, "warmup_steps": 1, "ema_decay": 0.9, "measure_every": 1,
 }  # fmt: skip
 TINY = {
-    "start": {"graph": "", "trunk": ""},
+    "start": {"graph": ""},
     "network": {"widths": [4, 4, 8, 8, 8], "depths": [1, 1, 1, 1], "neck": 8},
     "canvas": tomllib.loads(CONFIG.read_text())["canvas"] | {"side_px": 64, "face_px": [12, 60]},
     "training": TINY_TRAINING,
@@ -390,28 +384,6 @@ def test_the_exported_landmark_network_answers_as_in_training(tmp_path: Path) ->
         expected = in_photo(offsets, matrix)
         matrix = similarity(expected, TEMPLATE).astype(np.float32)
     assert read == pytest.approx(expected, abs=0.1)
-
-
-def test_the_landmark_network_starts_from_a_base_networks_first_stages(tmp_path: Path) -> None:
-    torch.manual_seed(3)
-    base = FaceNetwork("shufflenet_v2_x1_0")
-    save_file(base.state_dict(), tmp_path / "base.safetensors")
-    stages = landmark_network(tmp_path / "base.safetensors").state_dict()
-    for name in ("conv1.0.weight", "stage2.0.branch2.3.weight", "stage3.7.branch2.1.running_var"):
-        assert torch.equal(stages[name], base.state_dict()[f"trunk.{name}"])
-
-
-def test_single_votes_near_the_landmark_are_held_to_it_and_those_far_away_are_not() -> None:
-    centres = cell_centres()
-    offsets = torch.zeros(1, 10)
-    landmarks = torch.from_numpy(TEMPLATE / EYE_DISTANCE_PX).float()[None, :, :, None]
-    right = landmarks.expand(1, 5, 2, centres.shape[1]).clone()
-    assert landmark_lesson.vote_error(right, offsets, centres) < 1e-6
-    distance = (centres[None, None] - landmarks).norm(dim=2, keepdim=True)
-    near_wrong = right + 0.1 * (distance < 0.3)
-    far_wrong = right + 0.1 * (distance > 2.0)
-    assert landmark_lesson.vote_error(near_wrong, offsets, centres) > 0.02
-    assert landmark_lesson.vote_error(far_wrong, offsets, centres) < 1e-5
 
 
 def test_alignment_by_true_landmarks_is_perfect_and_by_others_is_off() -> None:

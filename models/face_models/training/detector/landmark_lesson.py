@@ -18,15 +18,12 @@ from face_models.training.detector.landmark_crops import (
     crop_of,
     portraits_of,
 )
-from face_models.training.detector.landmark_network import LandmarkNetwork
 from face_models.training.detector.learner import Losses
 from face_models.training.detector.photos import LabelledPhoto
 
 MEASURE_SEED = 5
 MEASURED_ALIGNED = 1000
 ROUNDING = 0.03  # eye distances below which the loss is quadratic: about what the labels know
-VOTE_WEIGHT = 0.3  # of single votes in the loss
-VOTE_REACH = 0.4  # eye distances from the landmark within which a cell is to know it
 TEMPLATE_IN_EYES = torch.from_numpy(TEMPLATE / EYE_DISTANCE_PX).float()
 
 
@@ -88,18 +85,14 @@ class LandmarkLesson:
         self._aligned_measured = batch_of([aligned_crop_of(face, random) for face in faces])
 
     def losses(self, network: nn.Module, count: int, random: np.random.Generator) -> Losses:
-        """A vote near its landmark is corrected by itself, too: that teaches every cell at once."""
-        assert isinstance(network, LandmarkNetwork)  # noqa: S101 - for the reader and the checker
         batch = batch_of(list(self._crops(count, random)))
-        votes = network.vote(batch.rgb)
-        found = network.offsets(votes)
-        known = batch.labelled
-        landmark = functional.smooth_l1_loss(found[known], batch.offsets[known], beta=ROUNDING)
-        vote = vote_error(votes.places[known], batch.offsets[known], network.centres)
+        found = network(batch.rgb)
+        landmark = functional.smooth_l1_loss(
+            found[batch.labelled], batch.offsets[batch.labelled], beta=ROUNDING
+        )
         off = misaligned(found, batch.places)
         alignment = functional.smooth_l1_loss(off, torch.zeros_like(off), beta=ROUNDING)
-        parts = {"landmark": landmark, "alignment": alignment, "vote": vote}
-        return Losses(landmark + alignment + VOTE_WEIGHT * vote, parts)
+        return Losses(landmark + alignment, {"landmark": landmark, "alignment": alignment})
 
     def _crops(self, count: int, random: np.random.Generator) -> Iterator[Crop]:
         aligned = round(count * self._aligned_share)
@@ -137,16 +130,6 @@ def batch_of(crops: Sequence[Crop]) -> Batch:
         labelled=torch.tensor([crop.offsets is not None for crop in crops]),
         places=torch.from_numpy(np.stack([crop.places for crop in crops])),
     )
-
-
-def vote_error(places: Tensor, offsets: Tensor, centres: Tensor) -> Tensor:
-    """Mean distance of the votes (n, 5, 2, cells) near each landmark, the nearer the heavier."""
-    landmarks = (offsets.reshape(-1, len(TEMPLATE), 2) + TEMPLATE_IN_EYES)[..., None]
-    far = (centres - landmarks).square().sum(dim=2)
-    near = (-far / (2 * VOTE_REACH**2)).exp()
-    weights = near / near.sum(dim=2, keepdim=True).clamp(min=1e-3)  # a landmark may lie outside
-    off = (places - landmarks).abs().sum(dim=2)
-    return (off * weights).sum(dim=2).mean()
 
 
 def misaligned(found: Tensor, places: Tensor) -> Tensor:

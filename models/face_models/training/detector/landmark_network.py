@@ -1,45 +1,46 @@
 """Every cell of a coarse grid votes where the landmarks lie, and says how much its vote counts.
 
 A vote is an offset from the cell's own centre, so what one cell learns holds wherever the face
-lies in the crop. The features are the first stages of the base network, which has seen far more
-faces than have labelled landmarks.
+lies in the crop: with 4,400 labelled faces that matters more than size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from face_models.landmarks import CROP_PX, EYE_DISTANCE_PX, TEMPLATE
-from face_models.training.detector.network import SeparableBlock, convolution
-from face_models.training.network import BACKBONES, GREY_LEVEL, LEVELS_PER_UNIT
+from face_models.training.detector.network import (
+    LEVEL_SPAN,
+    MEAN_LEVEL,
+    SeparableBlock,
+    convolution,
+)
 
-BACKBONE = "shufflenet_v2_x1_0"
-TRUNK = "trunk."  # before the names of its weights in a checkpoint of the base network
-STAGES = ("conv1", "maxpool", "stage2", "stage3")  # torchvision's names
-WIDTHS = (24, 116, 232)  # channels at strides 4, 8, 16: behind the last three
+WIDTHS = (16, 24, 48, 96)  # channels at strides 2, 4, 8, 16
 NECK = 64
 STRIDE = 8  # of the grid that votes
 POINTS = len(TEMPLATE)
 
 
-@dataclass(frozen=True)
-class Votes:
-    """Points in eye distances."""
+class DenseBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: on a CPU they train as fast as separable ones."""
 
-    places: Tensor  # (n, 5, 2, cells)
-    shares: Tensor  # (n, 5, 1, cells), of all cells 1
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = convolution(width, width, 3)
+        self.second = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
 
-    @property
-    def elected(self) -> Tensor:
-        """What they agree on, (n, 5, 2)."""
-        return (self.places * self.shares).sum(dim=3)
+    def forward(self, features: Tensor) -> Tensor:
+        return functional.relu(features + self.second(self.first(features)))
+
+
+def dense_stage(inputs: int, outputs: int) -> nn.Module:
+    """Halves the grid."""
+    return nn.Sequential(convolution(inputs, outputs, 3, stride=2), DenseBlock(outputs))
 
 
 class LandmarkNetwork(nn.Module):
@@ -50,55 +51,28 @@ class LandmarkNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        trunk = BACKBONES[BACKBONE].trunk(None)
-        self.conv1, self.maxpool, self.stage2, self.stage3 = map(trunk.get_submodule, STAGES)
-        self.laterals = nn.ModuleList(convolution(width, NECK, 1) for width in WIDTHS)
-        self.voters = nn.Sequential(
-            SeparableBlock(NECK, NECK),
-            SeparableBlock(NECK, NECK),
-            nn.Conv2d(NECK, 3 * POINTS, 1),
+        self.fine = nn.Sequential(
+            convolution(3, WIDTHS[0], 3, stride=2),
+            dense_stage(WIDTHS[0], WIDTHS[1]),
+            dense_stage(WIDTHS[1], WIDTHS[2]),
         )
+        self.coarse = dense_stage(WIDTHS[2], WIDTHS[3])
+        self.laterals = nn.ModuleList(convolution(width, NECK, 1) for width in WIDTHS[2:])
+        self.votes = nn.Sequential(SeparableBlock(NECK, NECK), nn.Conv2d(NECK, 3 * POINTS, 1))
         self.register_buffer("centres", cell_centres(), persistent=False)
         template = torch.from_numpy(TEMPLATE / EYE_DISTANCE_PX).float()
         self.register_buffer("template", template, persistent=False)
 
     def forward(self, rgb: Tensor) -> Tensor:
-        return self.offsets(self.vote(rgb))
-
-    def vote(self, rgb: Tensor) -> Votes:
-        fine = self.maxpool(self.conv1((rgb.float() - GREY_LEVEL) / LEVELS_PER_UNIT))
-        middle = self.stage2(fine)
-        near, at, far = self.laterals
-        features = (
-            functional.avg_pool2d(near(fine), 2)
-            + at(middle)
-            + functional.interpolate(far(self.stage3(middle)), scale_factor=2.0)
-        )
-        answers = self.voters(features).flatten(2)  # (n, 15, cells)
-        shares = answers[:, :POINTS].softmax(dim=2)[:, :, None]
-        places = answers[:, POINTS:].unflatten(1, (POINTS, 2)) * (STRIDE / EYE_DISTANCE_PX)
-        return Votes(places + self.centres, shares)
-
-    def offsets(self, votes: Votes) -> Tensor:
-        """(n, 10), what `forward` answers."""
-        off: Tensor = (votes.elected - self.template).flatten(1)
-        return off
-
-
-def landmark_network(checkpoint: Path | None = None) -> LandmarkNetwork:
-    """With the first stages of a base network's checkpoint (safetensors)."""
-    network = LandmarkNetwork()
-    if checkpoint:
-        network.load_state_dict(trunk_of(load_file(checkpoint)), strict=False)
-    return network
-
-
-def trunk_of(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(TRUNK): weight
-        for name, weight in weights.items()
-        if name.startswith(TRUNK)
-    }
+        fine = self.fine((rgb.float() - MEAN_LEVEL) / LEVEL_SPAN)
+        near, far = self.laterals
+        features = near(fine) + functional.interpolate(far(self.coarse(fine)), scale_factor=2.0)
+        votes = self.votes(features).flatten(2)  # (n, 15, cells)
+        weights = votes[:, :POINTS].softmax(dim=2)[:, :, None]
+        places = votes[:, POINTS:].unflatten(1, (POINTS, 2)) * (STRIDE / EYE_DISTANCE_PX)
+        found = ((places + self.centres) * weights).sum(dim=3)
+        offsets: Tensor = (found - self.template).flatten(1)
+        return offsets
 
 
 def cell_centres() -> Tensor:

@@ -44,10 +44,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class StartSettings:
-    """Files relative to the run's own; "": start anew."""
-
-    graph: str  # an exported detector to go on from
-    trunk: str  # a base network's checkpoint whose first stages the landmark network starts from
+    graph: str  # an exported detector to go on from, relative to this file; "": start anew
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from face_models.training.data import load
 from face_models.training.detector.canvas import Canvas, Composer
 from face_models.training.detector.evaluate import ANY_SCORE
 from face_models.training.detector.landmark_lesson import LandmarkLesson
-from face_models.training.detector.landmark_network import landmark_network
+from face_models.training.detector.landmark_network import LandmarkNetwork
 from face_models.training.detector.learner import Losses, learn, new_learner
 from face_models.training.detector.loss import Targets, detection_loss
 from face_models.training.detector.measure import DetectorReport, report
@@ -53,12 +53,9 @@ def train(config_path: Path, data_dir: Path, run_dir: Path, threads: int = 1) ->
         load(data_dir, run_dir.parent / CACHE, "val"),
         settings.crops.aligned_share,
     )
-    graph, trunk = (
-        config_path.parent / name if name else None
-        for name in (settings.start.graph, settings.start.trunk)
-    )
-    train_landmarks(settings, lesson, run_dir, trunk)
-    return train_detector(settings, photos, measured, run_dir, graph)
+    train_landmarks(settings, lesson, run_dir)
+    start = config_path.parent / settings.start.graph if settings.start.graph else None
+    return train_detector(settings, photos, measured, run_dir, start)
 
 
 def train_detector(
@@ -85,11 +82,9 @@ def start_canvases(composer: Composer) -> Tensor:
     return batch_of([composer.compose(random) for _ in range(START_CANVASES)])[0]
 
 
-def train_landmarks(
-    settings: DetectorSettings, lesson: LandmarkLesson, run_dir: Path, trunk: Path | None = None
-) -> Path:
+def train_landmarks(settings: DetectorSettings, lesson: LandmarkLesson, run_dir: Path) -> Path:
     torch.manual_seed(settings.landmarks.seed)
-    learner = new_learner(landmark_network(trunk), settings.landmarks)
+    learner = new_learner(LandmarkNetwork(), settings.landmarks)
     return learn(learner, lesson, run_dir, asdict(settings))
 
 
