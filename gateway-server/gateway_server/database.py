@@ -20,6 +20,8 @@ from gateway_server.problems import DatabaseUnavailable
 from gateway_server.sqlite_driver import connect as connect_sqlite
 
 SQLITE_LOCK_WAIT_S = 10
+SQLITE_TURN_WAIT_S = 30  # behind other writers of this process
+SQLITE_CONNECTIONS = 15
 WAL_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 POSTGRES_CONNECT_TIMEOUT_S = 5
 POSTGRES_COMMAND_TIMEOUT_S = 30
@@ -62,7 +64,7 @@ class Database:
         if self._url.get_backend_name() != "sqlite":
             yield
             return
-        async with asyncio.timeout(SQLITE_LOCK_WAIT_S):
+        async with asyncio.timeout(SQLITE_TURN_WAIT_S):
             await self._writing.acquire()
         try:
             yield
@@ -118,6 +120,8 @@ def _make_engine(url: URL) -> AsyncEngine:
         engine = create_async_engine(
             url,
             hide_parameters=True,
+            pool_size=SQLITE_CONNECTIONS,
+            max_overflow=0,  # each that comes and goes is a thread, a file and four pragmas
             connect_args={"timeout": SQLITE_LOCK_WAIT_S, "async_creator_fn": connect_sqlite},
         )
         event.listen(engine.sync_engine, "connect", _set_up_sqlite)

@@ -133,12 +133,15 @@ class SearchService:
         The inference tier is asked only where there was one for the gallery as it was last seen.
         """
         seen = self._seen
-        if seen is None or await self._look_up(_key(photo_sha256, options, seen)) is None:
+        known = seen and await self._look_up(_key(photo_sha256, options, seen))
+        if known is None:
             return None
         try:
             gallery = await self._gallery()
         except Outage:
             return None
+        if gallery == seen:
+            return known
         return await self._look_up(_key(photo_sha256, options, gallery))
 
     async def _gallery(self) -> Gallery:

@@ -1,6 +1,6 @@
 """Many phones at a time. Searches begin when they are due, whatever the gateway does: an open loop.
 
-A phone is a thread with a connection of its own. It takes the next arrival, makes its photo, waits
+A phone is a thread with a connection of its own. It takes the next arrival with its photo, waits
 until it is due, sends it and follows it to its end. Every latency counts from when the search was
 due, so an arrival that finds no phone free waits at the gateway's expense: a stalled gateway is
 charged for those it kept from starting as well (coordinated omission).
@@ -11,7 +11,7 @@ import random
 import time
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from mobile_client_mock.photo import Upload, remake, shrink
 
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
 MOST_PHOTOS = 100  # kept in memory; every search sends a variation of one of them
+MOST_BYTES_AHEAD = 64 * 1024 * 1024  # of variations
 LOOK_EVERY_S = 0.2
 LATEST = 200  # searches that the progress speaks of
 WIND_UP_S = 1.0  # for phones that were interrupted; those inside a request are left behind
@@ -68,6 +69,7 @@ class Album:
     def __init__(self, photos: Sequence[Upload], seed: int) -> None:
         self._photos = photos
         self._seed = seed
+        self._made: dict[int, Upload] = {}
 
     @classmethod
     def read(cls, folder: Path, seed: int) -> "Album":
@@ -78,7 +80,20 @@ class Album:
         dice = random.Random(seed)  # noqa: S311  # repeatable, and nobody's secret
         return cls([shrink(one) for one in dice.sample(files, min(MOST_PHOTOS, len(files)))], seed)
 
+    def make_ahead(self, numbers: Iterable[int]) -> None:
+        """As many of them as there is memory for: later it takes time that is the servers', too."""
+        left_bytes = MOST_BYTES_AHEAD
+        for number in dict.fromkeys(numbers):
+            photo = self._make(number)
+            left_bytes -= len(photo.data)
+            if left_bytes < 0:
+                return
+            self._made[number] = photo
+
     def photo(self, number: int) -> Upload:
+        return self._made.get(number) or self._make(number)
+
+    def _make(self, number: int) -> Upload:
         token = hashlib.blake2b(f"{self._seed}/{number}".encode(), digest_size=8).digest()
         return remake(self._photos[number % len(self._photos)], token)
 
@@ -123,7 +138,8 @@ class Load:
         return self._report(until_s, is_interrupted=is_interrupted)
 
     def _take_phones(self) -> Sequence[Thread]:
-        """The first photos are made before the clock starts."""
+        """Photos are made before the clock starts."""
+        self._album.make_ahead(arrival.photo for arrival in self._arrivals)
         wanted = min(self._plan.phones, len(self._arrivals))
         first = [self._take() for _ in range(wanted)]
         return [Thread(target=self._use_phone, args=(one,), daemon=True) for one in first]

@@ -155,6 +155,7 @@ class LoadReport:
             "tried_again_after": dict(self.setbacks.most_common()),
             "latencies": {name: asdict(one) if one else None for name, one in latencies.items()},
             "done_per_s": list(self.done_per_s),
+            "last_done_s": round(max((one.ended_s for one in self._done), default=0.0), DIGITS),
         }
 
     @property

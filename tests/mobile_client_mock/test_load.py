@@ -106,6 +106,9 @@ def test_photos_differ_by_number_and_by_seed(photos: Path) -> None:
     made = [album.photo(number).data for number in range(40)]
     assert len(set(made)) == 40
     assert made[7] == Album.read(photos, seed=1).photo(7).data
+    album.make_ahead([7, 7, 8])
+    assert album.photo(7).data == made[7]
+    assert album.photo(7) is album.photo(7), "it was made ahead, once"
     assert not set(made) & {Album.read(photos, seed=2).photo(number).data for number in range(40)}
 
 

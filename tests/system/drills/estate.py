@@ -89,6 +89,12 @@ class Estate:
     def urls(self) -> Sequence[str]:
         return [gateway.url for gateway in self.gateways]
 
+    @property
+    def processor_s(self) -> float:
+        """That all servers have used so far, with their workers."""
+        sessions = {self.inference.pid, *(one.server.pid for one in self.gateways)}
+        return sum(map(_processor_s, filter(lambda pid: _session(pid) in sessions, _processes())))
+
     def restart_inference(self) -> None:
         self.inference = start_inference(self.plan)
         self.inference.wait_until_ready()
@@ -169,6 +175,23 @@ def postgresql(url: str, redis_url: str) -> Iterator[Stores]:
     finally:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def _processes() -> Sequence[int]:
+    return [int(one.name) for one in Path("/proc").iterdir() if one.name.isdecimal()]
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+def _processor_s(pid: int) -> float:
+    """proc(5): user's and system's ticks are the 14th and 15th of stat."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def demo_people(most: int) -> Sequence[Subject]:

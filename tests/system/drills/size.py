@@ -12,6 +12,7 @@ class Size:
     hostile: int
     examples: int
     load_s: float
+    load_rounds: int
     steady_s: float
 
 
@@ -23,8 +24,17 @@ FULL = Size(
     hostile=1000,
     examples=50,
     load_s=30,
+    load_rounds=3,
     steady_s=600,
 )
 SMALL = Size(
-    phones=4, uploads=24, kills=2, outage_s=2, hostile=60, examples=3, load_s=4, steady_s=5
+    phones=4,
+    uploads=24,
+    kills=2,
+    outage_s=2,
+    hostile=60,
+    examples=3,
+    load_s=4,
+    load_rounds=1,
+    steady_s=5,
 )
