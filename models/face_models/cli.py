@@ -232,6 +232,11 @@ def _add_detector(commands: Commands) -> None:
     evaluate.add_argument("--json", type=Path)
     evaluate.add_argument("--markdown", type=Path)
     evaluate.add_argument("--plot", type=Path, help="recall by size and by roll (PNG or SVG)")
+    evaluate.add_argument(
+        "--second-landmarks",
+        type=Path,
+        help="another landmark graph: how near two networks come to each other and to the labels",
+    )
 
 
 def _add_compress(commands: Commands) -> None:

@@ -213,7 +213,9 @@ def evaluate_detector(options: argparse.Namespace) -> None:
     from face_models.training.evaluation import report
     from face_models.training.provenance import provenance
 
-    figures = evaluate(options.weights / "detector.onnx", options.data, options.split)
+    figures = evaluate(
+        options.weights / "detector.onnx", options.data, options.split, options.second_landmarks
+    )
     document = {**asdict(figures), "provenance": asdict(provenance(f"{options.split} photos"))}
     print("\n".join(tables.lines_of(figures)))
     if options.json:

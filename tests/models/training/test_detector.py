@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import tomllib
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from face_models.landmarks import (
     LandmarkReader,
     in_photo,
 )
-from face_models.training.detector import canvas, landmark_lesson, scenes
+from face_models.training.detector import agreement, canvas, landmark_lesson, scenes
 from face_models.training.detector.evaluate import FACELESS, evaluate
 from face_models.training.detector.export import export, write_detector, write_landmarks
 from face_models.training.detector.landmark_crops import (
@@ -46,7 +47,7 @@ from face_models.training.detector.measure import (
     report,
 )
 from face_models.training.detector.network import DetectorNetwork
-from face_models.training.detector.photos import LabelledPhoto, Labels, halved, read_photos
+from face_models.training.detector.photos import LabelledPhoto, Labels, Rgb, halved, read_photos
 from face_models.training.detector.settings import read_settings, settings_from
 from face_models.training.detector.start import missing, start_from
 from face_models.training.detector.tables import draw_recall, write_markdown
@@ -367,6 +368,46 @@ def test_however_a_face_is_misplaced_its_right_stays_on_the_images_left() -> Non
         assert (np.abs(at - TEMPLATE) < CROP_PX).all()
         assert at[0, 0] < at[1, 0]
         assert at[3, 0] < at[4, 0]
+
+
+class EveryLabelIsFound:
+    """In the detector's place: the labelled faces themselves."""
+
+    def __init__(self, _weights: Path) -> None: ...
+
+    def search(self, _rgb: Rgb) -> list[Detection]:
+        return [Detection((30, 30, 40, 40), 0.9, MARKS)]
+
+
+class Shifted:
+    """A reader that is wrong by its name's number of pixels, to the right."""
+
+    def __init__(self, weights: Path) -> None:
+        self._shift = np.float32([float(weights.stem), 0])
+
+    def read(self, _rgb: Rgb, rough: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [points + self._shift for points in rough]
+
+
+def test_two_readers_that_agree_show_what_the_labels_are_worth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agreement, "Detector", EveryLabelIsFound)
+    monkeypatch.setattr(agreement, "LandmarkReader", Shifted)
+    monkeypatch.setattr(agreement, "LANDMARKS_FILE", "4.onnx")
+    found = agreement.agreement(Path("detector.onnx"), Path("5.onnx"), [marked_photo()])
+    assert asdict(found) == pytest.approx(
+        {"faces": 1, "first_from_labels": 0.2, "second_from_labels": 0.25, "apart": 0.05}
+    )
+
+
+def test_a_detector_that_was_trained_alone_leaves_the_landmarks_as_they_are(
+    tmp_path: Path,
+) -> None:
+    learner = new_learner(tiny_network(), SETTINGS.training)
+    learner.save(tmp_path / "detector.pt", asdict(SETTINGS))
+    export(tmp_path / "detector.pt", tmp_path / "detector.onnx")
+    assert [path.name for path in tmp_path.glob("*.onnx")] == ["detector.onnx"]
 
 
 def test_the_exported_landmark_network_answers_as_in_training(tmp_path: Path) -> None:

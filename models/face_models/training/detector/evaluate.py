@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from face_models.detect import INPUT_SIDE_PX, Detection, Detector, view_of
+from face_models.training.detector.agreement import agreement
 from face_models.training.detector.cartoons import bricks, clouds, pet, smiley, weave
 from face_models.training.detector.faceless import doodle, gradient, snow
 from face_models.training.detector.measure import (
@@ -60,7 +61,9 @@ FACELESS: Final[dict[str, Callable[[int, int, np.random.Generator], Rgb]]] = {
 }
 
 
-def evaluate(weights: Path, data_dir: Path, split: str) -> SceneReport:
+def evaluate(
+    weights: Path, data_dir: Path, split: str, second_landmarks: Path | None = None
+) -> SceneReport:
     """`split`: train, val or lfw; scenes are composed of the first two alone.
 
     LFW's reference names one face a photo, so there every other person found is a "false alarm":
@@ -79,6 +82,7 @@ def evaluate(weights: Path, data_dir: Path, split: str) -> SceneReport:
         by_roll=tuple(by_roll(detector, sitters)),
         by_crowd=tuple(by_crowd(detector, sitters)),
         false_alarms=tuple(false_alarms(detector)),
+        readers=agreement(weights, second_landmarks, photos) if second_landmarks else None,
     )
 
 

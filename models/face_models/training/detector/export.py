@@ -20,15 +20,16 @@ OPSET = 17
 
 
 def export(checkpoint: Path, out_path: Path) -> Path:
-    """Answers `out_path`; the landmark network goes from beside the checkpoint to beside it."""
+    """Answers `out_path`; a landmark network beside the checkpoint goes to beside it."""
     state = torch.load(checkpoint, weights_only=True)
     network = DetectorNetwork(NetworkSettings(**state["settings"]["network"]))
     network.load_state_dict(state["average"])
     write_detector(network, out_path)
-    landmarks = LandmarkNetwork()
-    state = torch.load(checkpoint.with_name("landmarks.pt"), weights_only=True)
-    landmarks.load_state_dict(state["average"])
-    write_landmarks(landmarks, out_path.with_name(LANDMARKS_FILE))
+    trained = checkpoint.with_name("landmarks.pt")
+    if trained.exists():  # the detector may have been trained alone
+        landmarks = LandmarkNetwork()
+        landmarks.load_state_dict(torch.load(trained, weights_only=True)["average"])
+        write_landmarks(landmarks, out_path.with_name(LANDMARKS_FILE))
     return out_path
 
 

@@ -70,6 +70,20 @@ class FalseAlarms:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Of two readers of landmarks: median distances in eye distances, on the faces found.
+
+    Where two networks that learnt apart agree far better with each other than with the labels,
+    their distance from the labels is the labels' own error.
+    """
+
+    faces: int
+    first_from_labels: float
+    second_from_labels: float
+    apart: float
+
+
+@dataclass(frozen=True)
 class SceneReport(DetectorReport):
     """`by_score`: of the labeller; the others on scenes composed of surely labelled faces."""
 
@@ -78,6 +92,7 @@ class SceneReport(DetectorReport):
     by_roll: tuple[Band, ...] = ()
     by_crowd: tuple[Band, ...] = ()
     false_alarms: tuple[FalseAlarms, ...] = ()
+    readers: Agreement | None = None  # None: nobody gave a second one
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from face_models.training.detector.measure import Band, SceneReport
+from face_models.training.detector.measure import Agreement, Band, SceneReport
 
 SMALLEST_RECALL_SHOWN = 0.5
 
@@ -27,6 +27,19 @@ def lines_of(figures: SceneReport) -> Iterator[str]:
     yield "| pictures | number | false alarms | pictures with any |\n| --- | --- | --- | --- |"
     for row in figures.false_alarms:
         yield f"| {row.kind} | {row.pictures} | {row.alarms} | {row.pictures_with_any} |"
+    if figures.readers:
+        yield from readers(figures.readers)
+
+
+def readers(agreement: Agreement) -> Iterator[str]:
+    yield "\n## What the labels of landmarks are worth\n"
+    yield "| medians over the distance of the eyes | distance |\n| --- | --- |"
+    for what, distance in (
+        ("our landmarks from the labels", agreement.first_from_labels),
+        ("a second network's, which learnt apart, from them", agreement.second_from_labels),
+        (f"the two networks from each other ({agreement.faces} faces)", agreement.apart),
+    ):
+        yield f"| {what} | {distance:.4f} |"
 
 
 def bands(title: str, rows: Sequence[Band]) -> Iterator[str]:
