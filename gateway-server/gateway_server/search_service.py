@@ -133,7 +133,9 @@ class SearchService:
         The inference tier is asked only where there was one for the gallery as it was last seen.
         """
         seen = self._seen
-        known = seen and await self._look_up(_key(photo_sha256, options, seen))
+        if seen is None:
+            return None
+        known = await self._look_up(_key(photo_sha256, options, seen))
         if known is None:
             return None
         try:
