@@ -199,12 +199,15 @@ def train_detector(options: argparse.Namespace) -> None:
 
 def export_detector(options: argparse.Namespace) -> None:
     from face_models.spec import write_specs
-    from face_models.training.detector.export import export
+    from face_models.training.detector.export import export, landmarks_of
     from face_models.training.provenance import provenance
 
     print(export(options.checkpoint, options.weights / "detector.onnx"))
     source = asdict(provenance("detect/photos.parquet and train/: their `train` splits"))
-    write_specs(options.weights, {"detector": source, "landmarks": source})
+    trained = (
+        ("detector", "landmarks") if landmarks_of(options.checkpoint).exists() else ("detector",)
+    )
+    write_specs(options.weights, dict.fromkeys(trained, source))
 
 
 def evaluate_detector(options: argparse.Namespace) -> None:

@@ -25,12 +25,17 @@ def export(checkpoint: Path, out_path: Path) -> Path:
     network = DetectorNetwork(NetworkSettings(**state["settings"]["network"]))
     network.load_state_dict(state["average"])
     write_detector(network, out_path)
-    trained = checkpoint.with_name("landmarks.pt")
+    trained = landmarks_of(checkpoint)
     if trained.exists():  # the detector may have been trained alone
         landmarks = LandmarkNetwork()
         landmarks.load_state_dict(torch.load(trained, weights_only=True)["average"])
         write_landmarks(landmarks, out_path.with_name(LANDMARKS_FILE))
     return out_path
+
+
+def landmarks_of(checkpoint: Path) -> Path:
+    """Where the landmark network lies that was trained in the same run."""
+    return checkpoint.with_name("landmarks.pt")
 
 
 def write_detector(network: DetectorNetwork, path: Path) -> None:
