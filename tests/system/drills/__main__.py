@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.house.tree import ROOT
-from tests.system.drills import crashes, documented, hostility, loads, outages
+from tests.system.drills import crashes, documented, hostility, imports, loads, outages
 from tests.system.drills.estate import postgresql
 from tests.system.drills.size import FULL, SMALL, Size
 
@@ -44,6 +44,8 @@ DRILLS: Mapping[str, Drill] = {  # the short ones are run by tests/system/test_d
     "inference-killed": crashes.inference_killed,
     "gateway-killed": crashes.gateway_killed,
     "gateway-killed-postgresql": partial(_on_postgresql, crashes.gateway_killed),
+    "import-killed": imports.import_killed,
+    "import-killed-postgresql": partial(_on_postgresql, imports.import_killed),
     "disk-full": outages.disk_full,
     "database-locked": outages.database_locked,
     "postgresql-away": partial(_on_postgresql, outages.postgresql_away),
@@ -54,7 +56,10 @@ DRILLS: Mapping[str, Drill] = {  # the short ones are run by tests/system/test_d
     "steady-load": loads.steady,
     "two-gateways": partial(_on_postgresql, crashes.one_of_two_gateways_killed),
 }
-NEED_POSTGRESQL = {"gateway-killed-postgresql", "two-gateways", "postgresql-away", "redis-away"}
+NEED_POSTGRESQL = {
+    "gateway-killed-postgresql", "import-killed-postgresql", "two-gateways", "postgresql-away",
+    "redis-away",
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
