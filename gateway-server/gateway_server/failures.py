@@ -1,6 +1,6 @@
 """The ledger of calls to the inference tier without an answer, each to be made good later."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -11,8 +11,20 @@ from gateway_server.database import Database
 from gateway_server.journal import current_request_id
 from gateway_server.metrics import Metrics
 from gateway_server.paging import Page, read_page
-from gateway_server.problems import FailureNotFound, Outage
+from gateway_server.problems import (
+    FailureNotFound,
+    InferenceUnavailable,
+    Outage,
+    Problem,
+    named_problems,
+)
 from gateway_server.tables import Failure, FailureKind, now
+
+IS_GIVEN_UP = (  # an enrolment of which no further attempt is made by itself
+    Failure.kind == "enrolment",
+    Failure.resolved_at.is_(None),
+    Failure.next_attempt_at.is_(None),
+)
 
 
 @dataclass(frozen=True)
@@ -99,3 +111,15 @@ async def _find_open(session: AsyncSession, undone: Undone) -> Failure | None:
     ]
     query = select(Failure).where(Failure.resolved_at.is_(None), *same).with_for_update()
     return (await session.scalars(query)).first()
+
+
+async def problems_of_given_up(
+    session: AsyncSession, face_ids: Collection[str]
+) -> Mapping[str, Problem]:
+    """Why each of the faces was given up that was."""
+    theirs = select(Failure).where(Failure.face_id.in_(face_ids), *IS_GIVEN_UP)
+    return {str(one.face_id): _problem(one) for one in await session.scalars(theirs)}
+
+
+def _problem(failure: Failure) -> Problem:
+    return named_problems(Outage).get(failure.reason, InferenceUnavailable)(failure.detail)

@@ -7,7 +7,8 @@
 Every call has its timeouts. All may be made twice (faces are enrolled under an id of our choosing),
 so one whose connection was refused or lost is made again at once. One that timed out after it was
 sent is not: the tier is busy enough with the first. When calls fail again and again, the breaker
-refuses further ones before they are made.
+refuses further ones before they are made; and before the one that finds out whether they succeed
+again, the tier is asked whether it is ready. So a call that failed says something of its photo.
 """
 
 import asyncio
@@ -26,7 +27,6 @@ from gateway_server.journal import headers_passed_on
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import StoredPhoto
 from gateway_server.problems import (
-    BREAKER_OPEN,
     TYPE_PREFIX,
     InferenceUnavailable,
     PhotoRefused,
@@ -41,6 +41,7 @@ TIMEOUT = "inference-timeout"
 FAILED = "inference-failed"
 REJECTED = "inference-rejected"
 GARBLED = "inference-garbled"
+BREAKER_OPEN = "inference-breaker-open"
 FACE_ID_IN_USE = "face-id-in-use"  # the same face was enrolled with another number
 
 MOST_SHARE = 1000  # one look at the gallery
@@ -150,13 +151,17 @@ class InferenceClient:
         return answer
 
     async def _send_unless_in_vain(self, method: str, address: str, **form: Any) -> httpx.Response:
+        is_probe = self._breaker.state == "half-open"
         if not self._breaker.begin():
             wait_s = self._breaker.refuses_for_s
             raise InferenceUnavailable(
                 f"The inference tier has failed again and again; next look in {wait_s:.1f} s",
                 reason=BREAKER_OPEN,
+                unasked=True,
             )
         try:
+            if is_probe:
+                await self._check_worth_a_call()
             answer = await self._send(method, address, **form)
         except InferenceUnavailable as outage:
             if isinstance(outage.__cause__, httpx.PoolTimeout):  # our own crowd, not its fault
@@ -169,6 +174,14 @@ class InferenceClient:
             raise
         self._breaker.failed() if answer.is_server_error else self._breaker.succeeded()
         return answer
+
+    async def _check_worth_a_call(self) -> None:
+        """As patient as any call: a tier that is slow and ready shall not seem away."""
+        try:
+            _raise_for_problem(await self._send("GET", "/readyz"))
+        except InferenceUnavailable as outage:
+            away = InferenceUnavailable(outage.detail, reason=outage.reason, unasked=True)
+            raise away from outage.__cause__
 
     async def _send(self, method: str, address: str, **form: Any) -> httpx.Response:
         headers = {**form.pop("headers", {}), **headers_passed_on()}

@@ -24,7 +24,6 @@ from typing import Any, ClassVar, Self
 
 TYPE_PREFIX = "urn:reunite:problem:"
 MEDIA_TYPE = "application/problem+json"
-BREAKER_OPEN = "inference-breaker-open"
 
 
 class Problem(Exception):
@@ -386,16 +385,17 @@ class Outage(Problem):
 
     @property
     def is_unasked(self) -> bool:
-        """Nobody was asked: the breaker is open."""
+        """Nothing was asked of the tier: it is known to be away, whatever would be asked."""
         return False
 
 
 class InferenceUnavailable(Outage):
     slug, title = "inference-unavailable", "The inference tier gave no answer"
 
-    def __init__(self, detail: str = "", **facts: object) -> None:
+    def __init__(self, detail: str = "", *, unasked: bool = False, **facts: object) -> None:
         """`facts["reason"]` is one of the inference client's, for example inference-timeout."""
         super().__init__(detail, **{"reason": "inference-unreachable", **facts})
+        self._unasked = unasked
 
     @property
     def reason(self) -> str:
@@ -403,7 +403,7 @@ class InferenceUnavailable(Outage):
 
     @property
     def is_unasked(self) -> bool:
-        return self.reason == BREAKER_OPEN
+        return self._unasked
 
 
 class DatabaseUnavailable(Outage):

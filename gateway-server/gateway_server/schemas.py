@@ -401,7 +401,7 @@ class AuditPage(Shape):
     next_cursor: str | None
 
 
-RowOutcome = Literal["waiting", "pending", "enrolled", "duplicate", "refused", "deleted"]
+RowOutcome = Literal["waiting", "pending", "failed", "enrolled", "duplicate", "refused", "deleted"]
 
 
 class ImportCounts(Shape):
@@ -409,6 +409,7 @@ class ImportCounts(Shape):
 
     waiting: int = 0
     pending: int = Field(0, description="stored, and not yet confirmed by the inference tier")
+    failed: int = Field(0, description="stored, and given up until an operator retries its failure")
     enrolled: int = 0
     duplicate: int = Field(0, description="the person had the photo already")
     refused: int = 0
@@ -468,13 +469,16 @@ class ImportRowOut(Shape):
     outcome: RowOutcome
     person_id: str | None
     also_of: str | None = Field(description="another person with the same photo: a warning")
-    problem: ProblemSummary | None
+    problem: ProblemSummary | None = Field(description="of a refused or a failed row")
 
     @classmethod
-    def from_row(cls, row: ImportRow, outcome: str) -> "ImportRowOut":
-        names = ("reference", "file", "person_id", "also_of", "problem")
+    def from_row(cls, row: ImportRow, outcome: str, failed: Problem | None) -> "ImportRowOut":
+        """`failed`: why its face was given up."""
+        names = ("reference", "file", "person_id", "also_of")
         own = {name: getattr(row, name) for name in names}
-        return cls.model_validate({"row": row.number, "outcome": outcome, **own})
+        problem = failed.summary() if failed else row.problem
+        said = {"row": row.number, "outcome": outcome, "problem": problem}
+        return cls.model_validate({**said, **own})
 
 
 class ImportRowPage(Shape):

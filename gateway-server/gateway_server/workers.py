@@ -169,9 +169,8 @@ class Workers:
         return None
 
     async def _miss(self, claim: Claim, outage: Outage) -> Problem:
-        held_up_s = self._held_up_s()
-        if held_up_s > 0:  # its turn comes with the next attempt that makes sense, uncounted
-            pause_s = held_up_s * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
+        if outage.is_unasked:  # its turn comes with the next attempt that makes sense, uncounted
+            pause_s = self._held_up_s() * random.uniform(1.0, 1.5)  # noqa: S311 - jitter
             return await self._record(claim, outage, pause_s, counted=False)
         if claim.attempts + 1 < self._pace.attempts:
             return await self._record(claim, outage, self._pace.pause_s(claim.attempts))

@@ -237,11 +237,11 @@ def test_pauses_double_up_to_a_limit_and_are_never_the_same():
 
 
 async def test_attempts_are_not_counted_while_the_tier_is_away(house):
-    async def fail_and_find_the_tier_away(claim: Claim) -> None:
+    async def find_the_tier_away(_claim: Claim) -> None:
         house.held_up_s = 0.05
-        await fail(claim)
+        raise InferenceUnavailable("not asked", reason="inference-breaker-open", unasked=True)
 
-    house.work = fail_and_find_the_tier_away
+    house.work = find_the_tier_away
     await house.add()
     async with house.workers.at_work():
         for _ in range(2 * PACE.attempts):
@@ -256,6 +256,24 @@ async def test_attempts_are_not_counted_while_the_tier_is_away(house):
 
     assert {claim.attempts for claim in house.seen} == {0}
     assert None not in [later for _, later in house.missed]
+
+
+async def test_an_attempt_that_was_made_is_counted_even_if_it_took_the_tier_away(house):
+    def come_back() -> None:
+        house.held_up_s = 0.0
+
+    async def break_the_tier(claim: Claim) -> None:
+        house.held_up_s = 0.02
+        asyncio.get_running_loop().call_later(house.held_up_s, come_back)
+        await fail(claim)
+
+    house.work = break_the_tier
+    await house.add()
+    async with house.workers.at_work():
+        await until(house.is_empty)
+
+    assert [claim.attempts for claim in house.seen] == [0, 1, 2, 3]
+    assert house.missed[-1] == ("inference-timeout", None), "there will be no other"
 
 
 async def test_a_refusal_is_told_to_whoever_waits(house):

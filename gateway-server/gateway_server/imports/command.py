@@ -64,15 +64,16 @@ async def report_import(gateway: Gateway, run: ImportRun) -> int:
         _print_progress(await gateway.imports.ledger.get(run.id))
     await working
     _end_line()
-    await _print_refused(gateway, run.id)
+    for outcome in ("refused", "failed"):
+        await _print_rows(gateway, run.id, outcome)
     now = (await gateway.imports.ledger.get(run.id)).rows
     print(
         f"{sum(now.model_dump(exclude={'also_of'}).values())} rows: {now.enrolled} enrolled, "
-        f"{now.duplicate} enrolled before, {now.refused} refused, {now.pending} given up for now"
+        f"{now.duplicate} enrolled before, {now.refused} refused, {now.failed} given up for now"
     )
     if now.also_of:
         print(f"{now.also_of} photos are of two people: look at them")
-    return 1 if now.refused or now.pending or now.waiting else 0
+    return 1 if now.refused or now.failed or now.pending or now.waiting else 0
 
 
 def _print_progress(now: ImportOut) -> None:
@@ -90,14 +91,14 @@ def _end_line() -> None:
         print()
 
 
-async def _print_refused(gateway: Gateway, run_id: str) -> None:
+async def _print_rows(gateway: Gateway, run_id: str, outcome: str) -> None:
     cursor: str | None = None
     while True:
-        page = await gateway.imports.ledger.rows(run_id, RowsWanted("refused", cursor, MAX_LIMIT))
+        page = await gateway.imports.ledger.rows(run_id, RowsWanted(outcome, cursor, MAX_LIMIT))
         for row in page.rows:
             why = row.problem
             said = f"{why.type.rpartition(':')[2]}: {why.detail}" if why else "-"
-            print(f"refused: row {row.row} {row.file or '-'}: {said}")
+            print(f"{outcome}: row {row.row} {row.file or '-'}: {said}")
         cursor = page.next_cursor
         if cursor is None:
             return

@@ -1,7 +1,8 @@
 """Imports as they stand. What became of a face is asked of the face, not written down again.
 
 waiting     its turn has not come
-pending     stored, with a job; or given up until somebody retries its failure
+pending     stored, with a job
+failed      stored, and given up until somebody retries its failure, which says why
 enrolled    in the gallery, or withdrawn as its person is found
 duplicate   the person has this photo already: nothing was to be done
 refused     the row's problem says why, the inference tier's reasons among them
@@ -12,14 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal, select, update
+from sqlalchemy import ColumnElement, case, exists, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.database import Database
+from gateway_server.failures import IS_GIVEN_UP, problems_of_given_up
 from gateway_server.paging import Page, decode_place, encode_place, read_page
 from gateway_server.problems import ImportNotFound, InvalidCursor, PersonNotFound, Problem
 from gateway_server.schemas import ImportCounts, ImportOut, ImportRowOut, ImportRowPage
-from gateway_server.tables import Face, ImportRow, ImportRun, Job
+from gateway_server.tables import Face, Failure, ImportRow, ImportRun, Job
 
 ALSO_OF = "also_of"
 DELETED_MEANWHILE = "The person was deleted while the import was under way"
@@ -57,7 +59,12 @@ class ImportLedger:
             query = query.where(ImportRow.import_id == run_id, *_conditions(wanted))
             some = query.order_by(ImportRow.number).limit(wanted.limit + 1)
             found = (await session.execute(some)).all()
-        rows = [ImportRowOut.from_row(row, outcome) for row, outcome in found[: wanted.limit]]
+            failed = [str(row.face_id) for row, outcome in found if outcome == "failed"]
+            problems = await problems_of_given_up(session, failed)
+        rows = [
+            ImportRowOut.from_row(row, outcome, problems.get(row.face_id or ""))
+            for row, outcome in found[: wanted.limit]
+        ]
         more = encode_place([rows[-1].row]) if len(found) > wanted.limit else None
         return ImportRowPage(rows=rows, next_cursor=more)
 
@@ -65,6 +72,10 @@ class ImportLedger:
 _OUTCOME: ColumnElement[str] = case(
     (ImportRow.outcome != "kept", ImportRow.outcome),
     (Face.id.is_(None), "deleted"),
+    (
+        (Face.status == "pending") & exists().where(Failure.face_id == Face.id, *IS_GIVEN_UP),
+        "failed",
+    ),
     (Face.status == "pending", "pending"),
     else_="enrolled",
 )
