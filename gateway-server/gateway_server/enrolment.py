@@ -1,6 +1,6 @@
 """A stored face and the inference tier brought in line: whatever the face's row says is done there.
 
-    pending     sent, then enrolled; a refused one is forgotten
+    pending     sent, then enrolled; a refused one is forgotten, but for the reason
     withdrawn   deleted there: nobody looks for the person any more
     no row      deleted there: it was deleted here while it was on its way
 
@@ -9,7 +9,7 @@ All of it may be done again at any time: the face's id was chosen here.
 
 from datetime import datetime
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.database import Database
@@ -21,7 +21,7 @@ from gateway_server.jobs import Claim, JobQueue, LeaseLost
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import FaceNotFound, InferenceUnavailable, Outage, PhotoRefused
-from gateway_server.tables import Face, Person
+from gateway_server.tables import Face, Person, RefusedPhoto, now
 
 
 class Enrolment:
@@ -127,7 +127,7 @@ class Enrolment:
     async def _forget(self, claim: Claim, face: Face, refusal: PhotoRefused) -> None:
         self._metrics.enrolment_ended(refusal.slug)
         async with self._database.write() as session:
-            await session.execute(delete(Face).where(Face.id == face.id))
+            await _exchange(session, face, refusal)
             await note_refusal(session, face.id, refusal)
             await self._failures.resolve(session, _undone(face), refusal.slug)
             await self._queue.finish(session, claim)
@@ -141,6 +141,17 @@ class Enrolment:
     async def _read(self, face_id: str) -> Face | None:
         async with self._database.read() as session:
             return await session.get(Face, face_id)
+
+
+async def _exchange(session: AsyncSession, face: Face, refusal: PhotoRefused) -> None:
+    """The refused face for its reason, unless the face is gone already."""
+    person = select(Person.id).where(Person.id == face.person_id)
+    await session.scalar(person.with_for_update(read=True, key_share=True))
+    gone = delete(Face).where(Face.id == face.id).returning(Face.id)
+    if await session.scalar(gone) is not None:
+        told = {"person_id": face.person_id, "problem": refusal.summary(), "refused_at": now()}
+        await session.merge(RefusedPhoto(face_id=face.id, **told))  # once more, if it came again
+        await session.flush()
 
 
 def _undone(face: Face) -> Undone:

@@ -16,6 +16,7 @@ from gateway_server.tables import (
     ImportRow,
     ImportRun,
     Person,
+    RefusedPhoto,
     Removal,
     Search,
 )
@@ -207,6 +208,16 @@ class FaceOut(Shape):
         )
 
 
+class RefusedPhotoOut(Shape):
+    face_id: str = Field(description="as it was while the photo was pending; there is no such face")
+    refused_at: datetime
+    problem: ProblemSummary
+
+    @classmethod
+    def from_row(cls, row: RefusedPhoto) -> "RefusedPhotoOut":
+        return cls.model_validate({name: getattr(row, name) for name in cls.model_fields})
+
+
 class PersonOut(Shape):
     id: str
     status: PersonStatus
@@ -219,14 +230,22 @@ class PersonOut(Shape):
     created_at: datetime
     updated_at: datetime
     faces: list[FaceOut]
+    refused_photos: list[RefusedPhotoOut] = Field(
+        description="handed in for them, and refused by the inference tier; not kept"
+    )
 
     @classmethod
     def from_row(cls, row: Person) -> "PersonOut":
-        own = {
-            name: getattr(row, name) for name in cls.model_fields if name not in {"faces", "status"}
-        }
+        derived = {"status", "faces", "refused_photos"}
+        own = {name: getattr(row, name) for name in cls.model_fields if name not in derived}
         status: PersonStatus = "found" if row.found_at else "missing"
-        return cls(**own, status=status, faces=[FaceOut.from_row(face) for face in row.faces])
+        refused = {one.face_id: RefusedPhotoOut.from_row(one) for one in row.refused_photos}
+        faces = [  # read a moment before the refusals: one may have become the other meanwhile
+            FaceOut.from_row(face)
+            for face in row.faces
+            if not (face.status == "pending" and face.id in refused)
+        ]
+        return cls(**own, status=status, faces=faces, refused_photos=list(refused.values()))
 
 
 class PhotoOutcome(Shape):

@@ -140,6 +140,9 @@ class Person(Row):
     faces: Mapped[list["Face"]] = relationship(
         lazy="selectin", order_by="Face.created_at, Face.id", viewonly=True
     )
+    refused_photos: Mapped[list["RefusedPhoto"]] = relationship(
+        lazy="selectin", order_by="RefusedPhoto.refused_at, RefusedPhoto.face_id", viewonly=True
+    )
 
 
 class Face(Row):
@@ -160,6 +163,18 @@ class Face(Row):
     warnings: Mapped[list[Any] | None]
     box: Mapped[list[Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class RefusedPhoto(Row):
+    """What is left of a face whose photo the inference tier refused: neither face nor photo."""
+
+    __tablename__ = "refused_photo"
+
+    face_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    """As it was told while the photo was pending."""
+    person_id: Mapped[str] = mapped_column(ForeignKey(Person.id, ondelete="CASCADE"), index=True)
+    problem: Mapped[dict[str, Any]]
+    refused_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Feedback(Row):

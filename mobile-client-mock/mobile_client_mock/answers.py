@@ -1,6 +1,6 @@
 """What the gateway answers, as far as the phone uses it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -109,7 +109,7 @@ def _candidate(document: Mapping[str, Any]) -> Candidate:
 
 @dataclass(frozen=True)
 class RefusedPhoto:
-    index: int  # among the photos of the enrolment, from 0
+    index: int | None  # among the photos of the enrolment, from 0; None: refused later
     reason: str
 
 
@@ -127,7 +127,7 @@ class Person:
         """Raises NotUnderstood, as Search.of does."""
         document = answer.document
         try:
-            photos = tuple(document["photos"])
+            photos = tuple(document["photos"] if "photos" in document else _as_it_is(document))
             return cls(
                 id=str(document["id"]),
                 name=str(document["name"]),
@@ -140,6 +140,13 @@ class Person:
             raise NotUnderstood(f"The gateway's answer lacks or garbles {error}") from error
 
 
+def _as_it_is(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Outcomes of a person who is read again: what is kept, and what was refused since."""
+    yield from document["faces"]
+    yield from ({**one, "status": "refused"} for one in document["refused_photos"])
+
+
 def _refused(outcome: Mapping[str, Any]) -> RefusedPhoto:
-    problem = outcome["problem"]
-    return RefusedPhoto(int(outcome["index"]), str(problem["detail"] or problem["title"]))
+    problem, index = outcome["problem"], outcome.get("index")
+    reason = str(problem["detail"] or problem["title"])
+    return RefusedPhoto(None if index is None else int(index), reason)

@@ -1,4 +1,4 @@
-"""`mobile-client-mock search | enroll | feedback | scenario | load`."""
+"""`mobile-client-mock search | enroll | person | feedback | scenario | load`."""
 
 import argparse
 import json
@@ -88,6 +88,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     shared = [asking, _json_option()]
     _add_search(commands.add_parser("search", parents=shared, help="who is in this photo?"))
     _add_enroll(commands.add_parser("enroll", parents=shared, help="register a person"))
+    _add_person(commands.add_parser("person", parents=shared, help="what became of the photos"))
     _add_feedback(commands.add_parser("feedback", parents=shared, help="judge a candidate"))
     _add_scenario(commands.add_parser("scenario", parents=shared, help="play steps of a file"))
     _add_load(commands.add_parser("load", parents=[asking], help="be many phones, and measure"))
@@ -157,6 +158,11 @@ def _add_enroll(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_enroll)
 
 
+def _add_person(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("person_id")
+    parser.set_defaults(run=_person)
+
+
 def _add_feedback(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("search_id")
     parser.add_argument("person_id")
@@ -206,6 +212,13 @@ def _enroll(asked: argparse.Namespace, connection: Connection, console: Console)
     photos = [_upload(asked, photo) for photo in asked.photos]
     with Client(connection) as client:
         person = client.enroll(asked.name, photos)
+    _show(asked, console, person.answer.document, display.show_person(person))
+    return 0
+
+
+def _person(asked: argparse.Namespace, connection: Connection, console: Console) -> int:
+    with Client(connection) as client:
+        person = client.get_person(asked.person_id)
     _show(asked, console, person.answer.document, display.show_person(person))
     return 0
 

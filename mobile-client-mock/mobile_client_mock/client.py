@@ -90,6 +90,10 @@ class Client:
         files = [("photos[]", _part(photo)) for photo in photos]
         return Person.of(self._ask("POST", "v1/persons", data={"name": name}, files=files))
 
+    def get_person(self, person_id: str) -> Person:
+        """For operators: what has become of the photos since."""
+        return Person.of(self._ask("GET", f"v1/persons/{_id(person_id)}"))
+
     def delete_person(self, person_id: str) -> Answer:
         """200 with a receipt, or 202 while the gallery has yet to forget them."""
         return self._ask("DELETE", f"v1/persons/{_id(person_id)}")

@@ -5,7 +5,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mobile_client_mock.answers import Candidate, Person, Search
+from mobile_client_mock.answers import Candidate, Person, RefusedPhoto, Search
 from mobile_client_mock.scenario import Report, StepReport
 
 BAR_CELLS = 14
@@ -36,8 +36,12 @@ def show_person(person: Person) -> RenderableType:
     if person.pending:
         waiting = f"{_count(person.pending, 'photo')} pending: the gateway enrols them later"
         lines.append(Text(waiting, "yellow"))
-    lines += [Text(f"photo {one.index + 1}: {one.reason}", "yellow") for one in person.refused]
+    lines += [Text(f"{_which(one)}: {one.reason}", "yellow") for one in person.refused]
     return Group(*lines)
+
+
+def _which(photo: RefusedPhoto) -> str:
+    return "a refused photo" if photo.index is None else f"photo {photo.index + 1}"
 
 
 def show_expectation(candidate: Candidate) -> str:

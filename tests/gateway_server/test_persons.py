@@ -8,6 +8,7 @@ import pytest
 
 from tests.gateway_server.conftest import (
     ONE_ENGINE,
+    RETRIED_SOON,
     list_failures,
     run_gateway,
     search,
@@ -110,6 +111,58 @@ async def test_a_person_without_an_accepted_photo_is_not_kept(operator, inferenc
     assert (await operator.get("/v1/persons")).json()["persons"] == []
     assert inference.gallery == {}
     assert list(photo_dir.glob("??/??/*")) == []
+
+
+@RETRIED_SOON
+async def test_what_became_of_photos_after_the_answer_is_told_of_the_person(operator, inference):
+    good, faceless, small = (make_photo(seed) for seed in range(3))
+    inference.refuse(faceless, "no-face")
+    inference.refuse(small, "face-too-small")
+    inference.fail("*", internal_error)
+    form = {"data": {"name": "Ada"}, "files": photos(faceless, good, small)}
+
+    answer = await operator.post("/v1/persons", **form)
+    before = (await operator.get(answer.headers["location"])).json()
+    inference.recover()
+
+    async def have_ended():
+        read = (await operator.get(answer.headers["location"])).json()
+        return read if [face["status"] for face in read["faces"]] == ["enrolled"] else None
+
+    async def all_are_told():
+        read = await until(have_ended)
+        return read if len(read["refused_photos"]) == 2 else None
+
+    read = await until(all_are_told)
+    assert (answer.status_code, len(before["faces"]), before["refused_photos"]) == (202, 3, [])
+    named = [one["face_id"] for one in answer.json()["photos"]]
+    assert read["faces"][0]["face_id"] == named[1]
+    reasons = {one["face_id"]: one["problem"] for one in read["refused_photos"]}
+    assert reasons[named[0]]["type"] == "urn:reunite:problem:no-face"
+    assert reasons[named[0]]["detail"] == "the inference tier says no-face"
+    assert reasons[named[2]]["type"] == "urn:reunite:problem:face-too-small"
+    gone = await operator.delete(answer.headers["location"])
+    assert gone.status_code in {200, 202}
+
+
+@RETRIED_SOON
+async def test_a_person_whose_photos_were_all_refused_after_the_answer_says_so(operator, inference):
+    inference.refuse(make_photo(1), "no-face")
+    inference.fail("*", internal_error)
+
+    answer = await operator.post("/v1/persons", data={"name": "A"}, files=photos(make_photo(1)))
+    inference.recover()
+
+    async def is_told():
+        read = (await operator.get(answer.headers["location"])).json()
+        return read if read["refused_photos"] else None
+
+    read = await until(is_told)
+    assert read["faces"] == []
+    (refused,) = read["refused_photos"]
+    assert refused["face_id"] == answer.json()["photos"][0]["face_id"]
+    (listed,) = (await operator.get("/v1/persons")).json()["persons"]
+    assert listed == read
 
 
 async def test_photos_come_under_either_name(operator):

@@ -119,6 +119,26 @@ def test_an_enrolment_that_waits_is_shown_as_one(
     assert "2 photos pending" in shown
 
 
+def test_a_person_is_shown_with_the_photos_that_were_refused_since(
+    gateway: FakeGateway, phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problem = {"type": "urn:reunite:problem:no-face", "title": "No face", "detail": "Nobody there"}
+    refused = [{"face_id": "f-1", "refused_at": "2026-01-15T09:30:00Z", "problem": problem}]
+    faces = [{"face_id": "f-2", "status": "enrolled"}, {"face_id": "f-3", "status": "pending"}]
+    known = {"id": "p-ada", "name": "Ada Example"}
+    gateway.answers(
+        ok({**known, "faces": faces, "refused_photos": refused}),
+        ok({**known, "faces": [], "refused_photos": refused}),
+    )
+    assert (phone("person", "p-ada"), phone("person", "p-ada")) == (0, 0)
+    shown = capsys.readouterr().out
+    assert "Ada Example is enrolled with 1 face: p-ada" in shown
+    assert "1 photo pending" in shown
+    assert "Ada Example is enrolled with 0 faces: p-ada" in shown
+    assert shown.count("a refused photo: Nobody there") == 2
+    assert [one.path for one in gateway.seen] == ["/v1/persons/p-ada"] * 2
+
+
 def test_a_search_that_was_queued_is_shown_when_it_is_done(
     gateway: FakeGateway, phone: Phone, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,7 +46,7 @@ class History:
         ordered = sorted(ids)
         for start in range(0, len(ordered), AT_A_TIME):
             some = Person.id.in_(ordered[start : start + AT_A_TIME])
-            query = select(Person).where(some).options(raiseload(Person.faces))
+            query = select(Person).where(some).options(raiseload("*"))
             async with self._database.read() as session:
                 yield (await session.scalars(query.order_by(Person.id))).all()
 

@@ -154,7 +154,7 @@ async def _find_people(
     ids = [str(row.person_id) for row in rows]
     ids += [one for found in people.by_reference.values() for one in found]
     locked = select(Person).where(Person.id.in_(ids)).order_by(Person.id).with_for_update()
-    for person in await session.scalars(locked.options(raiseload(Person.faces))):
+    for person in await session.scalars(locked.options(raiseload("*"))):
         people.rows[person.id] = person
     gone = await session.scalars(
         select(Removal.person_id).where(Removal.person_id.in_(ids), Removal.face_id.is_(None))
