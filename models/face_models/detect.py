@@ -29,7 +29,7 @@ MARGIN_VIEW_SHARE: Final = 0.5  # of the input side: a face that fills the frame
 LANDMARKS_NEED_PX: Final = 40.0  # height in a view below which a closer look betters the landmarks
 STEEP_COSINE: Final = 0.7  # of the angle from the photo's upright: about 45 degrees
 
-SCORE_THRESHOLD: Final = 0.45
+SCORE_THRESHOLD: Final = 0.43
 LAST_RESORT_SCORE: Final = 0.38  # of the surest face, where a photo shows no other
 THOROUGH_SIDE_PX: Final = 640  # a photo with the pixels is searched so fine whatever was found
 
