@@ -107,7 +107,7 @@ def _enrol_one(client: Client, subject: Subject, complaints: list[Complaint]) ->
     except Refused as problem:
         complaints += [Complaint(photo, str(problem)) for photo in photos]
         return None
-    refused = {photos[one.index or 0]: one.reason for one in person.refused}
+    refused = {photos[one.index]: one.reason for one in person.refused if one.index is not None}
     complaints += [Complaint(photo, reason) for photo, reason in refused.items()]
     accepted = next(photo for photo in photos if photo not in refused)
     return Enrolled(person.id, subject, accepted, len(photos) - len(refused))
