@@ -33,6 +33,7 @@ KeyStatus = Literal["valid", "expired", "revoked"]
 ROLES: tuple[Role, ...] = get_args(Role)
 SECRET_BYTES = 32
 ID_BYTES = 6
+KEY_STAYS: Final = {"key_share": True}  # a search by the key may be recorded meanwhile
 USE_NOTED_EVERY_S: Final = 60.0
 MOST_AT_ONCE = 500
 _WITH_IDS = select(ApiKey).where(ApiKey.id.in_(bindparam("ids", expanding=True)))
@@ -75,7 +76,7 @@ class Keyring:
         """
         key_id, secret = key_id or secrets.token_hex(ID_BYTES), _new_secret()
         async with self._database.write() as session:
-            key = await session.get(ApiKey, key_id, with_for_update=True)
+            key = await session.get(ApiKey, key_id, with_for_update=KEY_STAYS)
             if key is None:
                 key = ApiKey(id=key_id)
                 session.add(key)
@@ -94,7 +95,7 @@ class Keyring:
         """
         secret = _new_secret()
         async with self._database.write() as session:
-            key = await session.get(ApiKey, key_id, with_for_update=True)
+            key = await session.get(ApiKey, key_id, with_for_update=KEY_STAYS)
             if key is None:
                 raise KeyNotFound(f"No key has the id {key_id}")
             if status_of(key) != "valid":
@@ -115,7 +116,7 @@ class Keyring:
         """
         async with self._database.write() as session:
             admins = await _lock_admins(session) if spare_last_admin else []
-            key = await session.get(ApiKey, key_id, with_for_update=True)
+            key = await session.get(ApiKey, key_id, with_for_update=KEY_STAYS)
             if key is None or key.revoked_at is not None:
                 return False
             if admins == [key_id]:
@@ -194,7 +195,7 @@ async def _lock_admins(session: AsyncSession) -> Sequence[str]:
     """Those who are left; two who revoke each other's keys take turns here."""
     valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now())
     admins = select(ApiKey).where(ApiKey.role == "admin", ApiKey.revoked_at.is_(None), valid)
-    locked = await session.scalars(admins.order_by(ApiKey.id).with_for_update())
+    locked = await session.scalars(admins.order_by(ApiKey.id).with_for_update(key_share=True))
     return [key.id for key in locked]
 
 

@@ -31,6 +31,7 @@ from gateway_server.database import Database, on_postgresql
 from gateway_server.journal import current_request_id
 from gateway_server.problems import (
     MEDIA_TYPE,
+    AnswerDeleted,
     IdempotencyKeyInUse,
     IdempotencyKeyReused,
     InvalidIdempotencyKey,
@@ -40,6 +41,7 @@ from gateway_server.problems import (
 )
 from gateway_server.tables import OneTime, new_id, now
 
+DELETED = ""  # in an answer's place
 RENEWALS_PER_LEASE = 3
 REPLAYED_HEADER = "Idempotent-Replayed"
 _TABLE = OneTime.metadata.tables[OneTime.__tablename__]
@@ -238,10 +240,18 @@ def _of_refusal(refusal: Problem) -> Given:
     return Given(refusal.status, json.dumps(members), dict(refusal.headers), MEDIA_TYPE)
 
 
+async def forget_answers_about(session: AsyncSession, person_id: str) -> None:
+    """Within the caller's transaction; what is sent again makes nobody anew."""
+    about = update(OneTime).where(OneTime.body.contains(person_id, autoescape=True))
+    await session.execute(about.values(body=DELETED, headers={}))
+
+
 def _replayed(row: OneTime) -> Given:
     headers = dict(row.headers or {})
     if row.body is None:
         raise SecretShownBefore(location=headers.get("Location"))
+    if row.body == DELETED:
+        raise AnswerDeleted
     media_type = headers.pop("Content-Type", "application/json")
     marked = {**headers, REPLAYED_HEADER: "true"}
     return Given(row.status or 0, row.body, marked, media_type)

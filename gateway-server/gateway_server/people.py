@@ -20,9 +20,12 @@ class People:
     gone: frozenset[str]
     """Found or deleted since: the inference tier may not have heard of it yet."""
 
-    def still_missing(self, candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        left = (one for one in candidates if one["person_id"] not in self.gone)
-        return [{**one, "rank": rank} for rank, one in enumerate(left, start=1)]
+    def left_of(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer without them; where nobody is left, there is no lead."""
+        left = [one for one in answer["candidates"] if one["person_id"] not in self.gone]
+        candidates = [{**one, "rank": rank} for rank, one in enumerate(left, start=1)]
+        verdict = answer["verdict"] if left else "no_credible_lead"
+        return {**answer, "candidates": candidates, "verdict": verdict}
 
 
 async def read_people(session: AsyncSession, person_ids: Collection[str]) -> People:

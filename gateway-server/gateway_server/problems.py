@@ -358,6 +358,10 @@ class SecretShownBefore(Conflict):
     slug, title = "secret-shown-before", "The first answer showed a secret, which is kept nowhere"
 
 
+class AnswerDeleted(Conflict):
+    slug, title = "answer-deleted", "The first answer named somebody who has been deleted since"
+
+
 class ImportConflict(Conflict):
     slug, title = "import-conflict", "Another import of the same folder has not ended"
 

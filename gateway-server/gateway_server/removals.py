@@ -19,6 +19,7 @@ from gateway_server.failures import FailureLedger, Undone
 from gateway_server.imports.ledger import forget_person
 from gateway_server.inference_client import InferenceClient
 from gateway_server.jobs import Claim, JobQueue
+from gateway_server.one_time import forget_answers_about
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import FaceNotFound, Outage, PersonNotFound, RemovalNotFound
 from gateway_server.tables import Face, Person, Removal, new_id, now
@@ -99,6 +100,8 @@ class Removals:
             kept = await session.get_one(Removal, removal.id, with_for_update=True)
             kept.vectors_deleted_at, kept.photos_deleted_at = vectors_deleted_at, photos_deleted_at
             kept.answers_deleted_at = kept.done_at = now()
+            if removal.face_id is None:
+                await forget_answers_about(session, removal.person_id)
             await self._failures.resolve(session, _undone(removal), "deleted")
             await self._queue.finish(session, claim)
 

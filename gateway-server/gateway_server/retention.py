@@ -25,6 +25,7 @@ from gateway_server.tables import (
     Job,
     OneTime,
     Photo,
+    RefusedPhoto,
     Removal,
     Row,
     Search,
@@ -75,6 +76,7 @@ class Retention:
         failures = await self._delete(Failure, Failure.resolved_at < before)
         removals = await self._delete(Removal, Removal.done_at < before)
         imports = await self._delete_imports(before)
+        await self._delete_reasons(before)
         answers = await self._one_time.forget_old()
         orphans = await self._delete_orphans()
         missing = await self._missing()
@@ -122,6 +124,11 @@ class Retention:
             ended = {"resolved_at": now(), "outcome": "expired", "next_attempt_at": None}
             await session.execute(update(Failure).where(open_failures).values(ended))
             return [row.photo_sha256 for row in rows]
+
+    async def _delete_reasons(self, before: datetime) -> None:
+        """Why photos were refused."""
+        async with self._database.write() as session:
+            await session.execute(delete(RefusedPhoto).where(RefusedPhoto.refused_at < before))
 
     async def _delete_imports(self, before: datetime) -> int:
         """One by one, and their rows in order: who deletes a person takes out theirs meanwhile."""

@@ -10,6 +10,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Final
 
 from pydantic import ValidationError
 from sqlalchemy import update
@@ -30,6 +31,8 @@ from gateway_server.people import read_people
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import Outage, Refusal, SearchNotFound
 from gateway_server.tables import Search, now
+
+KNOWN_WITHIN_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,9 @@ class SearchService:
         if known is None:
             return None
         try:
-            gallery = await self._gallery()
-        except Outage:
+            async with asyncio.timeout(KNOWN_WITHIN_S):
+                gallery = await self._gallery()
+        except (Outage, TimeoutError):  # the long way makes the photo safe before it waits
             return None
         if gallery == seen:
             return known
@@ -188,8 +192,7 @@ class SearchService:
         answer = match.model_dump(mode="json", exclude={"timings_ms"})
         async with self._database.write() as session:
             people = await read_people(session, {one.person_id for one in match.candidates})
-            answer["candidates"] = people.still_missing(answer["candidates"])
-            found = {"answer": answer, "timings_ms": timings_ms, "cached": cached}
+            found = {"answer": people.left_of(answer), "timings_ms": timings_ms, "cached": cached}
             await _end(session, claim, status="done", problem=None, **found)
             await self._failures.resolve(session, _undone(claim), "done")
             await self._queue.finish(session, claim)

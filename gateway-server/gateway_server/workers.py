@@ -97,6 +97,8 @@ class Workers:
             yield
         finally:
             self._stopping = True
+            self._wake.set()
+            await asyncio.wait([claiming], timeout=self._pace.drain_s)  # what it claims, it begins
             claiming.cancel()
             await asyncio.gather(claiming, return_exceptions=True)
             await self._drain()
@@ -192,7 +194,8 @@ class Workers:
             return away
         return outage
 
-    async def _claim_forever(self) -> NoReturn:
+    async def _claim_forever(self) -> None:
+        """Until the process stops; a claim under way is not broken off by that."""
         while True:
             pause_s = IDLE_POLL_S
             try:
@@ -201,9 +204,12 @@ class Workers:
                 _log.warning("the queue waits", exc_info=True)
                 pause_s = self._pace.first_pause_s
             self._wake.clear()
+            pause_s = 0.0 if self._stopping else pause_s
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):  # wait_for would swallow our cancellation
                     await self._wake.wait()
+            if self._stopping:
+                return
 
     async def _claim_some(self) -> None:
         """One alone finds out whether the inference tier is back; then as many as there is room."""

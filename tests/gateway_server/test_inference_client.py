@@ -133,7 +133,7 @@ async def test_a_full_pool_is_an_outage():
             READ_TIMEOUT_S=str(10 * TINY_TIMEOUT_S),
         ) as inference,
     ):
-        calls = [inference.gallery() for _ in range(2)]
+        calls = [inference.match(PHOTO, {}) for _ in range(2)]
         outages = await asyncio.gather(*calls, return_exceptions=True)
 
     assert sorted(str(one).rpartition(" ")[2] for one in outages) == [

@@ -7,6 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
+from gateway_server import search_service
 from gateway_server.audit_chain import verify
 from gateway_server.database import Database
 from gateway_server.journal import current_request_id
@@ -205,6 +206,40 @@ async def test_while_the_gallery_cannot_be_asked_nothing_is_answered_from_the_ca
     answer = await search(phone, make_photo(1))
 
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
+
+
+async def test_a_silent_inference_tier_does_not_keep_the_photo_from_being_stored(
+    running, phone, known, inference, monkeypatch
+):
+    monkeypatch.setattr(search_service, "KNOWN_WITHIN_S", 0.01)
+    answering = asyncio.Event()
+
+    async def stay_silent(_operation):
+        await answering.wait()
+
+    inference.before_answer = stay_silent
+    asked = asyncio.ensure_future(search(phone, make_photo(1)))
+    searches = select(func.count()).select_from(Search)
+
+    async def is_stored():
+        return await value(running, searches) == 2
+
+    await until(is_stored)
+    assert not asked.done()
+    answering.set()
+    assert (await asked).status_code == 201
+
+
+async def test_where_the_lead_is_gone_there_is_no_lead(phone, operator, enrol, inference):
+    person = await enrol("Ada", make_photo(1))
+    first = (await search(phone, make_photo(1))).json()
+    assert first["verdict"] == "lead"
+    inference.fail("delete_face", internal_error)  # so that it has not heard of it yet
+    await operator.patch(f"/v1/persons/{person['id']}", json={"status": "found"})
+
+    again = (await search(phone, make_photo(1))).json()
+
+    assert (again["candidates"], again["verdict"]) == ([], "no_credible_lead")
 
 
 async def test_whoever_does_not_want_to_wait_is_not_made_to(phone, known):

@@ -18,6 +18,7 @@ from tests.gateway_server.fake_inference import internal_error
 from tests.gateway_server.photos import make_photo
 from tests.gateway_server.test_async_searches import Gate
 
+KEPT = {"Idempotency-Key": "kept"}
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
@@ -114,6 +115,22 @@ async def test_a_deletion_that_its_process_did_not_survive_is_finished_by_anothe
         await until(receipt(operator, begun.headers["location"]))
 
     assert inference.gallery == {}
+
+
+async def test_an_answer_that_was_kept_for_its_key_forgets_whom_it_named(phone, operator, enrol):
+    """And what made the person makes them no second time."""
+    made = {"data": {"name": "Ada"}, "files": [("photos[]", ("a.jpg", make_photo(1)))]}
+    first = await operator.post("/v1/persons", **made, headers=KEPT)
+    await phone.post("/v1/searches", files={"photo": make_photo(1)}, headers=KEPT)
+
+    await operator.delete(f"/v1/persons/{first.json()['id']}")
+
+    asked = await phone.post("/v1/searches", files={"photo": make_photo(1)}, headers=KEPT)
+    again = await operator.post("/v1/persons", **made, headers=KEPT)
+    for answer in (asked, again):
+        assert (answer.status_code, slug_of(answer)) == (409, "answer-deleted")
+        assert "Ada" not in answer.text
+    assert (await operator.get("/v1/persons")).json()["persons"] == []
 
 
 async def test_cached_answers_are_cleared_with_a_deletion(running, phone, operator, enrol):

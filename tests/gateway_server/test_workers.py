@@ -399,3 +399,27 @@ async def test_a_process_that_stops_takes_nothing_more(house):
         assert not held
     await asyncio.sleep(0.1)  # time enough to take it
     assert house.seen == []
+
+
+async def test_what_is_claimed_while_the_process_stops_is_not_left_to_its_lease(
+    house, next_door, monkeypatch
+):
+    claimed, claim = asyncio.Event(), house.queue.claim
+
+    async def claim_slowly(most: int) -> list[Claim]:
+        claims = list(await claim(most))
+        if claims:
+            claimed.set()
+            await asyncio.sleep(0.02)
+        return claims
+
+    monkeypatch.setattr(house.queue, "claim", claim_slowly)
+    house.work = hang
+    added = await house.add()
+
+    async with house.workers.at_work():
+        await claimed.wait()
+
+    async with next_door.workers.at_work():
+        await until(house.is_empty)
+    assert [one.subject_id for one in next_door.seen] == [added.subject_id]
