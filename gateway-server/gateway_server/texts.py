@@ -90,7 +90,7 @@ def parse_day(field: str, text: str | None) -> date | None:
 
 def parse_moment(field: str, text: str | None) -> datetime | None:
     """In UTC, unless it says otherwise; of a day alone, its first moment."""
-    if not text:
+    if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)

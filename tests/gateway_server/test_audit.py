@@ -346,14 +346,14 @@ async def test_admins_read_the_audit_page_by_page(running, operator, enrol):
         asked["cursor"] = first["next_cursor"]
         second = (await admin.get("/v1/audit", params=asked)).json()
         later = await admin.get("/v1/audit", params={"since": "2999-01-01"})
-        wrong = await admin.get("/v1/audit", params={"since": "yesterday"})
+        wrong = [await admin.get("/v1/audit", params={"since": said}) for said in ("yesterday", "")]
         crooked = await admin.get("/v1/audit", params={"cursor": "WyIiXQ"})
 
     rows = [*first["rows"], *second["rows"]]
     assert [row["action"] for row in rows] == ["read"] * 4
     assert [row["seq"] for row in rows] == sorted((row["seq"] for row in rows), reverse=True)
     assert later.json() == {"rows": [], "next_cursor": None}
-    assert slug_of(wrong) == "invalid-date"
+    assert [slug_of(answer) for answer in wrong] == ["invalid-date"] * 2
     assert slug_of(crooked) == "invalid-cursor"
 
 
