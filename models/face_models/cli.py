@@ -98,6 +98,9 @@ def _add_train(commands: Commands) -> None:
     parser.add_argument(
         "--compile", action="store_true", help="faster at 112 px; needs a C++ compiler"
     )
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="faster where the processor has AMX"
+    )
     _add_folders(parser)
 
 

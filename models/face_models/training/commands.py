@@ -41,7 +41,7 @@ def import_own_photos(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     from face_models.training.config import read_config
-    from face_models.training.train import train
+    from face_models.training.train import Pace, train
 
     name = read_config(options.config).name
     seed: int | None = options.seed
@@ -50,10 +50,8 @@ def train(options: argparse.Namespace) -> None:
         options.config,
         options.data,
         run_dir,
-        options.threads,
+        Pace(options.threads, options.processes, options.compile, options.bfloat16),
         seed=seed,
-        compiled=options.compile,
-        processes=options.processes,
     )
     print(trained)
 

@@ -72,6 +72,7 @@ class FaceNetwork(nn.Module):
     """
 
     attention_strength: nn.Parameter | None
+    trunk_precision: torch.dtype = torch.float32  # see precision.py
 
     def __init__(
         self,
@@ -96,8 +97,15 @@ class FaceNetwork(nn.Module):
         planes = (rgb - GREY_LEVEL) / LEVELS_PER_UNIT
         if heat is not None and self.takes_channel:
             planes = torch.cat([planes, 2 * heat - 1], dim=1)
-        last_map: Tensor = self.trunk(planes)
-        return last_map
+        return self._last_map(planes)
+
+    def _last_map(self, planes: Tensor) -> Tensor:
+        if self.trunk_precision == torch.float32:
+            last_map: Tensor = self.trunk(planes)
+            return last_map
+        with torch.autocast("cpu", self.trunk_precision):
+            last_map = self.trunk(planes)
+        return last_map.float()
 
     def weights_of_places(self, height: int, width: int) -> Tensor:
         """(channels, height, width): the weights, resampled for a last map of another size."""

@@ -37,6 +37,7 @@ from face_models.training.losses import (
 )
 from face_models.training.measure import Measured, measure
 from face_models.training.network import FaceNetwork, continued
+from face_models.training.precision import use_bfloat16
 from face_models.training.processes import average_gradients, is_first, work_together
 from face_models.training.views import Views, answer_views
 
@@ -99,40 +100,50 @@ class Learner:
         self.step = state["step"]
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How the machine's strength is used: it changes a run's speed and roundings, not its lesson.
+
+    `processes`: that share every batch, of `threads` threads each; their number changes the views.
+    `compiled`: by torch.compile, which needs a C++ compiler; worth a sixth at 112 px on a CPU.
+    `bfloat16`: mixed precision, for processors that multiply it faster (precision.py).
+    """
+
+    threads: int = 2
+    processes: int = 1
+    compiled: bool = False
+    bfloat16: bool = False
+
+
 def train(
     config_path: Path,
     data_dir: Path,
     run_dir: Path,
-    threads: int = 2,
+    pace: Pace | None = None,
     *,
     seed: int | None = None,
-    compiled: bool = False,
-    processes: int = 1,
 ) -> Path:
     """Train, or go on training, the run in `run_dir`; answers the checkpoint's path.
 
     `seed`: instead of the config's.
-    `compiled`: by torch.compile, which needs a C++ compiler; worth a sixth at 112 px on a CPU.
-    `processes`: that share every batch, of `threads` threads each; their number changes the views.
     """
     config = read_config(config_path)
     config = config if seed is None else replace(config, seed=seed)
     run_dir.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(config_path, run_dir / "config.toml")
-    how = Workshop(data_dir, run_dir, threads, compiled)
+    how = Workshop(data_dir, run_dir, pace or Pace())
     _caches(config, how)  # filled once, before several processes would
-    work_together(processes, _work, config, how)
+    work_together(how.pace.processes, _work, config, how)
     return run_dir / CHECKPOINT_FILE
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where and how a process works: what changes a run's pace, not what it learns."""
+    """Where and how a process works."""
 
     data_dir: Path
     run_dir: Path
-    threads: int
-    compiled: bool
+    pace: Pace
 
     @property
     def cache_dir(self) -> Path:
@@ -148,8 +159,8 @@ def _caches(config: RunConfig, how: Workshop) -> tuple[data.FaceSet, Views | Non
 
 
 def _work(config: RunConfig, how: Workshop) -> None:
-    torch.set_num_threads(how.threads)
-    cv2.setNumThreads(how.threads)
+    torch.set_num_threads(how.pace.threads)
+    cv2.setNumThreads(how.pace.threads)
     torch.manual_seed(config.seed)
     faces, views = _caches(config, how)
     validation = data.load(how.data_dir, how.cache_dir, "val", config.min_photos)
@@ -180,7 +191,10 @@ def _new_learner(config: RunConfig, faces: data.FaceSet, how: Workshop) -> Learn
         network.parameters(), betas=ADAM_BETAS, weight_decay=config.weight_decay
     )
     average = copy.deepcopy(network).eval()
-    forward: Forward = torch.compile(network) if how.compiled else network
+    if how.pace.bfloat16:
+        for quickened in (network, *([base.network] if base else [])):
+            use_bfloat16(quickened)
+    forward: Forward = torch.compile(network) if how.pace.compiled else network
     return Learner(config, network, average, forward, arcface, optimiser, base)
 
 

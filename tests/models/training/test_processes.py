@@ -46,9 +46,9 @@ def test_a_failure_of_one_process_ends_all(tmp_path: Path) -> None:
 
 
 def test_two_processes_train_and_resume(data_dir: Path, tiny_config: Path, tmp_path: Path) -> None:
-    trained = training.train(tiny_config, data_dir, tmp_path / "run", threads=1, processes=2)
+    trained = training.train(tiny_config, data_dir, tmp_path / "run", training.Pace(1, processes=2))
     before = torch.load(trained, weights_only=True)
-    again = training.train(tiny_config, data_dir, tmp_path / "run", threads=1, processes=2)
+    again = training.train(tiny_config, data_dir, tmp_path / "run", training.Pace(1, processes=2))
     after = torch.load(again, weights_only=True)
     assert after["step"] == before["step"] > 0
     for name, weight in before["network"].items():

@@ -30,7 +30,7 @@ class Killed(Exception):
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
     data_dir: Path, tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training.train(tiny_config, data_dir, tmp_path / "unbroken", threads=1)
+    training.train(tiny_config, data_dir, tmp_path / "unbroken", training.Pace(1))
     with monkeypatch.context() as broken:
         broken.setattr(training, "CHECKPOINT_EVERY_S", -1.0)
         real_step = training._step
@@ -42,8 +42,8 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
 
         broken.setattr(training, "_step", step_or_die)
         with pytest.raises(Killed):
-            training.train(tiny_config, data_dir, tmp_path / "broken", threads=1)
-    training.train(tiny_config, data_dir, tmp_path / "broken", threads=1)
+            training.train(tiny_config, data_dir, tmp_path / "broken", training.Pace(1))
+    training.train(tiny_config, data_dir, tmp_path / "broken", training.Pace(1))
     unbroken, broken_weights = _weights(tmp_path / "unbroken"), _weights(tmp_path / "broken")
     for name, weight in unbroken.items():
         assert torch.allclose(weight, broken_weights[name], atol=1e-6), name
@@ -52,12 +52,12 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
 def test_the_heatmap_network_trains_on_the_base_run(
     data_dir: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
-    training.train(tiny_config, data_dir, tmp_path / "base", threads=1)
+    training.train(tiny_config, data_dir, tmp_path / "base", training.Pace(1))
     config = tmp_path / "heatmap.toml"
     config.write_text(
         tiny_config.read_text().replace('name = "base"', 'base_run = "base"\nname = "heatmap"')
     )
-    training.train(config, data_dir, tmp_path / "heatmap", threads=1)
+    training.train(config, data_dir, tmp_path / "heatmap", training.Pace(1))
     first = next(w for w in _weights(tmp_path / "heatmap").values() if w.ndim == 4)
     assert first.shape[1] == 4
 
@@ -65,7 +65,7 @@ def test_the_heatmap_network_trains_on_the_base_run(
 def test_a_trained_network_survives_its_file(
     data_dir: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
-    training.train(tiny_config, data_dir, tmp_path / "run", threads=1)
+    training.train(tiny_config, data_dir, tmp_path / "run", training.Pace(1))
     trained = training.load_run(tmp_path / "run")
     save_trained(trained, tmp_path / "base.safetensors")
     again = load_trained(tmp_path / "base.safetensors")
@@ -121,7 +121,7 @@ def test_the_other_backbones_learn_by_their_configs(
     for name in (f"base-{backbone}", f"heatmap-{backbone}"):
         config = tmp_path / f"{name}.toml"
         config.write_text(_cut_short((CONFIGS / config.name).read_text()))
-        training.train(config, data_dir, tmp_path / name, threads=1)
+        training.train(config, data_dir, tmp_path / name, training.Pace(1))
         assert (tmp_path / name / "measured.csv").read_text().count("together") == ("heat" in name)
 
 
@@ -134,7 +134,7 @@ def _cut_short(config: str) -> str:
 def test_heatmaps_from_disk_train_as_those_drawn_on_the_fly(
     data_dir: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
-    training.train(tiny_config, data_dir, tmp_path / "base", threads=1)
+    training.train(tiny_config, data_dir, tmp_path / "base", training.Pace(1))
     still = "".join(
         f"{name} = {value}\n" for name, value in asdict(NO_CHANGE).items() if value == 0
     )
@@ -145,7 +145,7 @@ def test_heatmaps_from_disk_train_as_those_drawn_on_the_fly(
     for form, extra in (("disk", "precomputed_heatmaps = true\n"), ("fly", "")):
         config = tmp_path / f"{form}.toml"
         config.write_text(extra + heatmap + f"[augment]\n{still}")
-        training.train(config, data_dir, tmp_path / form, threads=1)
+        training.train(config, data_dir, tmp_path / form, training.Pace(1))
         weights[form] = _weights(tmp_path / form)
     assert list((tmp_path / "cache").glob("heatmaps-32-*.npy"))
     for name, weight in weights["disk"].items():
