@@ -1,10 +1,9 @@
 """The one door to the gateway's rows: the same on SQLite (WAL) and PostgreSQL."""
 
-import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import event
@@ -18,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from gateway_server.migrations import upgrade
 from gateway_server.problems import DatabaseUnavailable
 from gateway_server.sqlite_driver import connect as connect_sqlite
+from gateway_server.writers_turn import WritersTurn
 
 SQLITE_LOCK_WAIT_S = 10
-SQLITE_TURN_WAIT_S = 30  # behind other writers of this process
+SQLITE_TURN_WAIT_S = 30  # behind other writers
 SQLITE_CONNECTIONS = 15
 WAL_WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 POSTGRES_CONNECT_TIMEOUT_S = 5
@@ -37,7 +37,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = _with_async_driver(make_url(url))
         self._engine = _make_engine(self._url)
-        self._writing = asyncio.Lock()
+        self._turn = _writers_turn(self._url)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -52,24 +52,11 @@ class Database:
         writing = self._engine.execution_options(sqlite_begin="BEGIN IMMEDIATE")
         with _outage_translated():
             async with (
-                self._turn(),
+                self._turn.taken() if self._turn else nullcontext(),
                 AsyncSession(writing, expire_on_commit=False) as session,
                 session.begin(),
             ):
                 yield session
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """SQLite has one writer at a time, and lets those who wait for it knock at random."""
-        if self._url.get_backend_name() != "sqlite":
-            yield
-            return
-        async with asyncio.timeout(SQLITE_TURN_WAIT_S):
-            await self._writing.acquire()
-        try:
-            yield
-        finally:
-            self._writing.release()
 
     async def prepare(self) -> None:
         """Bring the tables to the newest version, one process at a time."""
@@ -88,6 +75,8 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        if self._turn:
+            self._turn.close()
 
 
 def on_postgresql(session: AsyncSession) -> bool:
@@ -113,6 +102,14 @@ def _is_deadlock(error: DBAPIError) -> bool:
 
 def _with_async_driver(url: URL) -> URL:
     return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+
+
+def _writers_turn(url: URL) -> WritersTurn | None:
+    """None for PostgreSQL, whose writers wait for single rows."""
+    if url.get_backend_name() != "sqlite":
+        return None
+    is_file = url.database and url.database != ":memory:"
+    return WritersTurn(Path(url.database) if is_file else None, SQLITE_TURN_WAIT_S)
 
 
 def _make_engine(url: URL) -> AsyncEngine:
