@@ -240,9 +240,9 @@ def _of_refusal(refusal: Problem) -> Given:
     return Given(refusal.status, json.dumps(members), dict(refusal.headers), MEDIA_TYPE)
 
 
-async def forget_answers_about(session: AsyncSession, person_id: str) -> None:
-    """Within the caller's transaction; what is sent again makes nobody anew."""
-    about = update(OneTime).where(OneTime.body.contains(person_id, autoescape=True))
+async def forget_answers_about(session: AsyncSession, deleted_id: str) -> None:
+    """A person's or a face's, within the caller's transaction; what is sent again makes none."""
+    about = update(OneTime).where(OneTime.body.contains(deleted_id, autoescape=True))
     await session.execute(about.values(body=DELETED, headers={}))
 
 

@@ -359,7 +359,7 @@ class SecretShownBefore(Conflict):
 
 
 class AnswerDeleted(Conflict):
-    slug, title = "answer-deleted", "The first answer named somebody who has been deleted since"
+    slug, title = "answer-deleted", "The first answer named a person or face deleted since"
 
 
 class ImportConflict(Conflict):

@@ -100,8 +100,7 @@ class Removals:
             kept = await session.get_one(Removal, removal.id, with_for_update=True)
             kept.vectors_deleted_at, kept.photos_deleted_at = vectors_deleted_at, photos_deleted_at
             kept.answers_deleted_at = kept.done_at = now()
-            if removal.face_id is None:
-                await forget_answers_about(session, removal.person_id)
+            await forget_answers_about(session, removal.face_id or removal.person_id)
             await self._failures.resolve(session, _undone(removal), "deleted")
             await self._queue.finish(session, claim)
 

@@ -133,6 +133,22 @@ async def test_an_answer_that_was_kept_for_its_key_forgets_whom_it_named(phone, 
     assert (await operator.get("/v1/persons")).json()["persons"] == []
 
 
+async def test_an_answer_that_was_kept_for_its_key_forgets_a_deleted_face(operator, enrol):
+    """Else it would promise, as made, a face that is no longer there."""
+    person = await enrol("Ada")
+    faces, photo = f"/v1/persons/{person['id']}/faces", {"photo": make_photo(2)}
+    made = await operator.post(faces, files=photo, headers=KEPT)
+    assert (await operator.post(faces, files=photo, headers=KEPT)).json() == made.json()
+
+    await operator.delete(made.headers["location"])
+
+    again = await operator.post(faces, files=photo, headers=KEPT)
+    assert (again.status_code, slug_of(again)) == (409, "answer-deleted")
+    assert made.json()["face_id"] not in again.text
+    (left,) = (await operator.get(f"/v1/persons/{person['id']}")).json()["faces"]
+    assert left["face_id"] == person["faces"][0]["face_id"]
+
+
 async def test_cached_answers_are_cleared_with_a_deletion(running, phone, operator, enrol):
     person = await enrol("Ada")
     await search(phone, make_photo(1))
