@@ -8,6 +8,8 @@ alignment are the same code for both: the paper does not describe its own.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +28,11 @@ ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT / "models" / "checkpoints"
 PEOPLE = ROOT / "tests" / "data" / "people"
 PHOTO_SIDE_PX = 250  # as in LFW
+LARGER_PHOTOS_PX = {"1mp": (1000, 1000), "12mp": (4000, 3000)}
+GRAIN = 12.0  # grey levels of noise: what a real sensor leaves, and what a decoder has to unpack
 PHOTO_QUALITY = 90
 AGREEMENT = 1e-3
+SEED = 1
 
 
 class PaperWay:
@@ -51,19 +56,19 @@ class PaperWay:
 
 
 def run(rounds: int) -> list[Comparison]:
-    """Crop -> embedding, then photo -> embedding, both ways."""
+    """Crop -> embedding, then photo -> embedding, both ways; then larger photos beside small."""
     pipeline, paper = Pipeline.load(), PaperWay()
-    photo = demo_photo()
+    photo = demo_photo((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
     face = pipeline.choose(pipeline.analyse(photo))
     check_agreement(pipeline, paper, face.crop)
 
     def paper_photo() -> object:
         return paper.embed(pipeline.choose(pipeline.analyse(photo)).crop)
 
-    def our_photo() -> object:
-        return pipeline.embed([pipeline.choose(pipeline.analyse(photo))])
+    def our_photo(data: bytes = photo) -> object:
+        return pipeline.embed([pipeline.choose(pipeline.analyse(data))])
 
-    return [
+    comparisons = [
         take_turns(
             "Aligned crop -> base and heatmap embedding",
             {
@@ -84,6 +89,47 @@ def run(rounds: int) -> list[Comparison]:
             rounds,
         ),
     ]
+    if (dlib_photo := face_recognition_way(photo)) is not None:
+        comparisons.append(
+            take_turns(
+                f"Photo ({PHOTO_SIDE_PX} px JPEG) -> embeddings",
+                {
+                    "embed_beside_dlib_p50_ms": ("ours", our_photo),
+                    "face_recognition_p50_ms": ("face_recognition (dlib)", dlib_photo),
+                },
+                rounds,
+            )
+        )
+    for name, size_px in LARGER_PHOTOS_PX.items():
+        large = demo_photo(size_px, GRAIN)
+        comparisons.append(
+            take_turns(
+                f"Photo, {size_px[0]} x {size_px[1]} px, {len(large) / 1e6:.1f} MB -> embeddings",
+                {
+                    f"embed_beside_{name}_p50_ms": (f"{PHOTO_SIDE_PX} px", our_photo),
+                    f"embed_{name}_p50_ms": (name, partial(our_photo, large)),
+                },
+                rounds,
+            )
+        )
+    return comparisons
+
+
+def face_recognition_way(photo: bytes) -> Callable[[], object] | None:
+    """None where the package is not installed: it is compiled on the spot, for minutes."""
+    try:
+        import face_recognition
+    except ImportError:
+        print("face_recognition is not installed: not compared.\n")
+        return None
+
+    def embed() -> object:
+        (found,) = face_recognition.face_encodings(
+            face_recognition.load_image_file(io.BytesIO(photo))
+        )
+        return found
+
+    return embed
 
 
 def check_agreement(pipeline: Pipeline, paper: PaperWay, crop: NDArray[np.uint8]) -> None:
@@ -95,9 +141,12 @@ def check_agreement(pipeline: Pipeline, paper: PaperWay, crop: NDArray[np.uint8]
         raise SystemExit(f"The two ways differ by {difference:.1e} > {AGREEMENT:.0e}.")
 
 
-def demo_photo() -> bytes:
-    """The first demo person's first photo, enlarged to the side of an LFW photo."""
-    source = Image.open(min(PEOPLE.glob("*/*"))).convert("RGB")
+def demo_photo(size_px: tuple[int, int], grain: float = 0.0) -> bytes:
+    """The first demo person's first photo, enlarged; `grain`: noise on top, grey levels."""
+    source = Image.open(min(PEOPLE.glob("*/*"))).convert("RGB").resize(size_px)
+    pixels = np.asarray(source, dtype=np.float32)
+    noise = np.random.default_rng(SEED).normal(0, grain, pixels.shape)
     file = io.BytesIO()
-    source.resize((PHOTO_SIDE_PX, PHOTO_SIDE_PX)).save(file, "JPEG", quality=PHOTO_QUALITY)
+    noisy = Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
+    noisy.save(file, "JPEG", quality=PHOTO_QUALITY)
     return file.getvalue()
