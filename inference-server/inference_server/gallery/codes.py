@@ -97,7 +97,7 @@ class CodeScan:
         self._largest_error = float(np.nanmax(self._errors, initial=0))
 
     def promising(self, probe: Embedding, reach: int) -> Promising:
-        """And all outliers."""
+        """Then all outliers."""
         reach = min(reach, len(self._errors))
         asked = np.ascontiguousarray(probe[None], dtype=np.float32)
         (sums,), (rows,) = self._index.search(asked, reach)
@@ -105,24 +105,14 @@ class CodeScan:
         highest = sums.astype(np.float64) + length * self._errors[rows] + lost
         ceiling = float(sums[-1]) + length * self._largest_error + lost
         inlying = ~np.isnan(highest)
-        return self._with_outliers(
-            probe,
-            Promising(
-                rows[inlying],
-                highest[inlying],
-                ceiling if reach < len(self._errors) else -np.inf,
-            ),
+        return Promising(
+            np.append(rows[inlying], self._outliers),
+            np.append(highest[inlying], self._outlying.highest(probe)),
+            ceiling if reach < len(self._errors) else -np.inf,
         )
 
-    def _with_outliers(self, probe: Embedding, found: Promising) -> Promising:
-        outlying = self._outlying.promising(probe, len(self._outliers))
-        rows = np.append(found.rows, self._outliers[outlying.rows])
-        highest = np.append(found.highest, outlying.highest)
-        order = np.argsort(-highest, kind="stable")
-        return Promising(rows[order], highest[order], found.ceiling)
-
     def _lost(self, probe: Embedding) -> float:
-        """What FAISS rounds off: half a unit of each table, and float32 in making and adding them."""
+        """What FAISS rounds off: half a unit of each table, and float32 in their sums."""
         terms = np.abs(self._grid.levels.astype(np.float64) * probe[:, None]).max(axis=1)
         spans = np.abs(probe.astype(np.float64)) * self._grid.step * (LEVELS - 1)
         unit = max(spans.max() / TABLE_UNITS, spans.sum() / SUM_UNITS)

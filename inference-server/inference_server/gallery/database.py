@@ -62,6 +62,14 @@ def open_database(url: str) -> Database:
     raise ValueError(f"{parsed.drivername!r} is neither sqlite nor postgresql+psycopg")
 
 
+def folder_beside(url: str) -> Path | None:
+    """Where files that are derived from a database lie; None beside PostgreSQL or memory."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(f"{parsed.database}.index")
+
+
 @contextmanager
 def outages_translated() -> Iterator[None]:
     """Whatever the database or the pool of connections raises becomes StoreUnavailable."""

@@ -21,8 +21,8 @@ DECIMALS: Final = 6
 """Of a similarity. The sums are made in float64, so equal faces tie everywhere."""
 
 STEP: Final = 10.0**-DECIMALS
-FIRST_REACH: Final = 1024
-REACH_SHARE: Final = 64
+FIRST_REACH: Final = 2048
+REACH_SHARE: Final = 48
 """One row in so many is looked at more closely: nearly always enough to end the search."""
 
 REACH_GROWTH: Final = 4

@@ -19,7 +19,7 @@ UNIT_ROUNDOFF: Final = 2.0**-24  # of float32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Promising:
-    """`rows`, most promising first; `highest`: what each row's similarity is at most.
+    """`rows`, the first by far the best; `highest`: what each row's similarity is at most.
 
     `ceiling`: what every other row's similarity is at most.
     """
@@ -46,15 +46,19 @@ class FloatScan:
         self._vectors = vectors
 
     def promising(self, probe: Embedding, reach: int) -> Promising:
-        products = self._products(probe)
-        rows = np.arange(len(products), dtype=np.int64)
-        if reach < len(products):
-            rows = np.argpartition(-products, reach)[: reach + 1]
-        rows = rows[np.argsort(-products[rows], kind="stable")]
-        highest = products[rows] + self._lost(probe)
-        if reach >= len(products):
-            return Promising(rows, highest, ceiling=-np.inf)
-        return Promising(rows[:reach], highest[:reach], ceiling=float(highest[reach]))
+        highest = self.highest(probe)
+        rows = np.arange(len(highest), dtype=np.int64)
+        if reach < len(rows):
+            rows = np.argpartition(-highest, reach)[: reach + 1]
+        rows = rows[np.argsort(-highest[rows])]
+        if reach >= len(highest):
+            return Promising(rows, highest[rows], ceiling=-np.inf)
+        ceiling = float(highest[rows[reach]])
+        return Promising(rows[:reach], highest[rows[:reach]], ceiling)
+
+    def highest(self, probe: Embedding) -> Similarities:
+        """What each row's similarity is at most."""
+        return self._products(probe) + self._lost(probe)
 
     def _products(self, probe: Embedding) -> Similarities:
         count = len(self._vectors)

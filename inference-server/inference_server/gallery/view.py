@@ -67,7 +67,7 @@ class Base:
         return self.segment.scan(model)
 
     def alive(self, rows: Rows) -> NDArray[np.bool_]:
-        return ~self.dead[rows]
+        return ~self.dead[rows] if self.buried else np.ones(len(rows), dtype=np.bool_)
 
     def take(self, model: str, rows: Rows) -> Vectors:
         return self.segment.source.take(model, rows)
