@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_server.gallery import Embedding, Vectors
-from inference_server.gallery.scan import FloatScan, Promising, Rows
+from inference_server.gallery.scan import FloatScan, Promising, Rows, everything
 
 Codes = NDArray[np.uint8]  # (n, d / 2), two levels a byte, the lower half first
 
@@ -97,18 +97,18 @@ class CodeScan:
         self._largest_error = float(np.nanmax(self._errors, initial=0))
 
     def promising(self, probe: Embedding, reach: int) -> Promising:
-        """Then all outliers."""
-        reach = min(reach, len(self._errors))
+        """Then all outliers. Where FAISS finds fewer rows, all: it drops those of the least sum."""
         asked = np.ascontiguousarray(probe[None], dtype=np.float32)
-        (sums,), (rows,) = self._index.search(asked, reach)
+        (sums,), (rows,) = self._index.search(asked, min(reach, len(self._errors)))
+        if reach >= len(self._errors) or rows[-1] < 0:
+            return everything(len(self._errors))
         length, lost = float(np.linalg.norm(probe.astype(np.float64))), self._lost(probe)
         highest = sums.astype(np.float64) + length * self._errors[rows] + lost
-        ceiling = float(sums[-1]) + length * self._largest_error + lost
         inlying = ~np.isnan(highest)
         return Promising(
             np.append(rows[inlying], self._outliers),
             np.append(highest[inlying], self._outlying.highest(probe)),
-            ceiling if reach < len(self._errors) else -np.inf,
+            ceiling=float(sums[-1]) + length * self._largest_error + lost,
         )
 
     def _lost(self, probe: Embedding) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from itertools import chain
 from threading import Lock
+from typing import Final
 
 from inference_server.gallery import (
     BEGINNING,
@@ -21,7 +22,10 @@ from inference_server.gallery import (
 )
 from inference_server.gallery.segment import Segment
 from inference_server.gallery.shelf import MemoryShelf, Shelf, ShelfUnusable
-from inference_server.gallery.view import LONGEST_TAIL, View
+from inference_server.gallery.view import View
+
+LONGEST_TAIL: Final = 32_768
+"""16 MiB of embeddings, a millisecond or two of every search; more faces belong into a base."""
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +36,17 @@ class ExactIndex:
     Locks are taken in one order: the shelf's, which all processes share, then `_advancing`.
     """
 
-    def __init__(self, log: ChangeLog, stamp: ModelStamp, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self,
+        log: ChangeLog,
+        stamp: ModelStamp,
+        shelf: Shelf | None = None,
+        longest_tail: int = LONGEST_TAIL,
+    ) -> None:
         self._log = log
         self._stamp = stamp
         self._shelf = shelf or MemoryShelf()
+        self._longest_tail = longest_tail
         self._latest = View.empty()
         self._advancing = Lock()
 
@@ -68,8 +79,9 @@ class ExactIndex:
         if fetched is not None:
             self._adopt(*fetched)
         view = self._caught_up()
-        if view.is_untidy or not self._shelf.keeps_only(view.base.segment):
-            count = view.faces if view.base.segment.count or view.is_untidy else 0
+        too_long = len(view.tail) > self._longest_tail
+        if view.base.buried or too_long or not self._shelf.keeps_only(view.base.segment):
+            count = view.faces if view.base.segment.count or too_long else 0
             segment = self._shelf.put(self._stamp, view.moment, count, view.batches())
             if count or view.base.segment.count:
                 self._adopt(segment, view.moment)
@@ -92,7 +104,7 @@ class ExactIndex:
         """A restored backup, or another gallery in this one's place, starts anew."""
         with self._log.news(view.moment, self._stamp) as news:
             known = View.empty() if news.anew else view
-            if len(known.tail) + news.count > 2 * LONGEST_TAIL:
+            if len(known.tail) + news.count > 2 * self._longest_tail:
                 return False
             self._latest = known.after(news)
             return True

@@ -29,6 +29,11 @@ class Promising:
     ceiling: float
 
 
+def everything(count: int) -> Promising:
+    """Nothing is known of any row."""
+    return Promising(np.arange(count, dtype=np.int64), np.full(count, np.inf), ceiling=-np.inf)
+
+
 class Scan(Protocol):
     def promising(self, probe: Embedding, reach: int) -> Promising:
         """At most `reach` rows; all of them, under a ceiling of -inf, if there are no more."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +25,6 @@ from inference_server.gallery.rows import IDENTIFIER
 from inference_server.gallery.scan import Rows, Scan
 from inference_server.gallery.segment import Segment, empty_segment
 from inference_server.gallery.tail import Tail
-
-LONGEST_TAIL: Final = 32_768
-"""16 MiB of embeddings, a millisecond or two of every search; more faces belong into a base."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,11 +95,6 @@ class View:
     @property
     def counts(self) -> Counts:
         return Counts(self.persons, self.faces, self.moment.version)
-
-    @property
-    def is_untidy(self) -> bool:
-        """It holds who was removed, or has become slow."""
-        return self.base.buried > 0 or len(self.tail) > LONGEST_TAIL
 
     def nearest(self, model: str, probe: Embedding, top_k: int) -> list[Resemblance]:
         wanted = min(top_k, self.persons)
