@@ -158,7 +158,7 @@ def test_tidying_takes_the_removed_out_of_memory():
     "gallery", [name for name in GALLERIES if name not in ("odd-length", "descriptors")]
 )
 def test_no_similarity_is_beyond_its_bound(gallery: str):
-    """Also of probes that are long, short, or of one coordinate: FAISS rounds its tables by them."""
+    """Also for probes that are short or of one coordinate: FAISS rounds its tables by them."""
     vectors = GALLERIES[gallery]()
     grid = Grid.fitted(vectors[:1000])
     codes, errors = grid.encode(vectors)
