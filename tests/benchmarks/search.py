@@ -58,7 +58,7 @@ class Measurement:
 
 
 def run(rounds: int) -> list[Measurement]:
-    """Every size, people and noise; then the growth. `rounds` is not used: there are 1,000 probes."""
+    """Every size, people and noise; then the growth. There are 1,000 probes, not `rounds`."""
     measured = [measure("people", name) for name in SIZES]
     measured += [measure("uniform", name) for name in ("100k", "1m")]
     values = {key: value for each in measured for key, value in each.values.items()}

@@ -21,7 +21,8 @@ from inference_server.gallery import (
     SearchResult,
 )
 from inference_server.gallery.segment import Segment
-from inference_server.gallery.shelf import MemoryShelf, Shelf, ShelfUnusable
+from inference_server.gallery.shelf import MemoryShelf, Shelf
+from inference_server.gallery.snapshot import ShelfUnusable
 from inference_server.gallery.view import View
 
 LONGEST_TAIL: Final = 32_768

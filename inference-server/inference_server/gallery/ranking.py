@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt
 from typing import Final, Protocol
 
 import numpy as np
@@ -22,8 +23,8 @@ DECIMALS: Final = 6
 
 STEP: Final = 10.0**-DECIMALS
 FIRST_REACH: Final = 2048
-REACH_SHARE: Final = 48
-"""One row in so many is looked at more closely: nearly always enough to end the search."""
+REACH_PER_ROOT: Final = 16
+"""So many times the root of the gallery's size: nearly always enough to end the search."""
 
 REACH_GROWTH: Final = 4
 FIRST_ROWS: Final = 64
@@ -90,7 +91,7 @@ def nearest(
     parts: Sequence[Part], model: str, probe: Embedding, top_k: int, faces: int
 ) -> list[Resemblance]:
     """`faces`: of all parts, alive or not; so many rows are certainly all."""
-    reach = max(FIRST_REACH, faces // REACH_SHARE) if top_k < FIRST_REACH else faces
+    reach = max(FIRST_REACH, REACH_PER_ROOT * isqrt(faces)) if top_k < FIRST_REACH else faces
     while True:
         promising = [_living(part, part.scan(model).promising(probe, reach)) for part in parts]
         table = _compared(parts, promising, model, probe, top_k)

@@ -109,8 +109,9 @@ class Segment:
             return NO_ROWS
         order = self.columns["by_face"]
         places = np.searchsorted(self.face_ids, face_ids, sorter=order)
-        rows = order[places.clip(0, self.count - 1)].astype(np.int64)
-        return rows[self.face_ids[rows] == face_ids]
+        rows: Rows = order[places.clip(0, self.count - 1)].astype(np.int64)
+        here: NDArray[np.bool_] = self.face_ids[rows] == face_ids
+        return rows[here]
 
     def faces_of(self, person_id: bytes) -> int:
         if not self.count:

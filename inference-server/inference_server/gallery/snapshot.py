@@ -101,11 +101,12 @@ class FileSource:
         length, offset = self._dimensions[model], HEADER_BYTES + self._offsets[f"{model}/vectors"]
         size = length * VECTOR.itemsize
         if len(rows) and (span := int(rows[-1] - rows[0]) + 1) <= 2 * len(rows):
-            vectors = np.empty((span, length), dtype=VECTOR)
-            self._read(memoryview(vectors).cast("B"), offset + int(rows[0]) * size)
-            return vectors[rows - rows[0]]
-        taken = np.empty((len(rows), length), dtype=VECTOR)
-        buffer = memoryview(taken).cast("B") if len(rows) else memoryview(b"")
+            vectors: Vectors = np.empty((span, length), dtype=VECTOR)
+            self._read(vectors.data.cast("B"), offset + int(rows[0]) * size)
+            wanted: Vectors = vectors[rows - rows[0]]
+            return wanted
+        taken: Vectors = np.empty((len(rows), length), dtype=VECTOR)
+        buffer = taken.data.cast("B") if len(rows) else memoryview(b"")
         for start, row in zip(range(0, len(rows) * size, size), rows.tolist(), strict=True):
             self._read(buffer[start : start + size], offset + row * size)
         return taken
