@@ -54,7 +54,7 @@ class Layout:
         }
 
     def is_coded(self, model: str) -> bool:
-        return self.count >= CODES_FROM and can_code(self.dimensions[model])
+        return self.count >= max(CODES_FROM, 1) and can_code(self.dimensions[model])
 
     def _shapes(self) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
         count = self.count
@@ -73,6 +73,10 @@ class Layout:
 class VectorSource(Protocol):
     def take(self, model: str, rows: Rows) -> Vectors:
         """Of ascending rows."""
+        ...
+
+    def release(self) -> None:
+        """Pages of a file that were read need not stay in this process's memory."""
         ...
 
 
@@ -130,6 +134,11 @@ class Segment:
                 self._scans[model] = self._load_scan(model)
             return self._scans[model]
 
+    def release(self, model: str) -> None:
+        """After a search by codes; without them, the next needs the same pages again."""
+        if self.layout.is_coded(model):
+            self.source.release()
+
     def batches(self, alive: NDArray[np.bool_], size: int) -> Iterator[FaceBatch]:
         for start in range(0, self.count, size):
             rows = start + np.flatnonzero(alive[start : start + size])
@@ -154,6 +163,9 @@ class MemorySource:
     def take(self, model: str, rows: Rows) -> Vectors:
         taken: Vectors = self.columns[f"{model}/vectors"][rows]
         return taken
+
+    def release(self) -> None:
+        pass
 
 
 def segment_in_memory(layout: Layout, batches: Iterable[FaceBatch]) -> Segment:

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
+from mmap import ACCESS_READ, MADV_DONTNEED, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -90,8 +91,9 @@ class Snapshot:
 class FileSource:
     """Vectors read from the file row by row: what is compared does not stay in memory."""
 
-    def __init__(self, descriptor: int, layout: Layout) -> None:
+    def __init__(self, descriptor: int, mapped: mmap, layout: Layout) -> None:
         self._descriptor = descriptor
+        self._mapped = mapped
         self._dimensions = layout.dimensions
         self._offsets = layout.offsets()
         weakref.finalize(self, os.close, descriptor)
@@ -110,6 +112,9 @@ class FileSource:
         for start, row in zip(range(0, len(rows) * size, size), rows.tolist(), strict=True):
             self._read(buffer[start : start + size], offset + row * size)
         return taken
+
+    def release(self) -> None:
+        self._mapped.madvise(MADV_DONTNEED)
 
     def _read(self, place: memoryview, offset: int) -> None:
         while read := os.preadv(self._descriptor, (place,), offset):
@@ -157,9 +162,9 @@ def read_snapshot(path: Path, stamp: ModelStamp) -> Snapshot:
             raise SnapshotRefused(f"It has {status.st_size} bytes, not what its header tells.")
         if _digest_of_rest(file).hex() != label.contents:
             raise SnapshotRefused("Its contents have changed since they were written.")
-        shape = (label.layout.bytes,)
-        buffer = np.memmap(file, np.uint8, "r", offset=HEADER_BYTES, shape=shape)
-        source = FileSource(os.dup(file.fileno()), label.layout)
+        mapped = mmap(file.fileno(), 0, access=ACCESS_READ)
+        source = FileSource(os.dup(file.fileno()), mapped, label.layout)
+    buffer = np.frombuffer(mapped, dtype=np.uint8, offset=HEADER_BYTES)
     segment = Segment(label.layout, label.layout.over(buffer), source, label.persons)
     return Snapshot(segment, label.moment, status.st_ino)
 

@@ -101,7 +101,10 @@ class View:
         parts: list[Part] = [part for part in (self.base, self.tail) if len(part.face_ids)]
         if not wanted:
             return []
-        return nearest(parts, model, probe, wanted, self.base.segment.count + len(self.tail))
+        everyone = self.base.segment.count + len(self.tail)
+        found = nearest(parts, model, probe, wanted, everyone)
+        self.base.segment.release(model)
+        return found
 
     def batches(self) -> Iterator[FaceBatch]:
         """All living faces."""
