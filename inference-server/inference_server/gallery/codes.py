@@ -134,4 +134,6 @@ def _fast_scan(codes: Codes, grid: Grid) -> Any:  # noqa: ANN401 - FAISS has no 
     faiss.copy_array_to_vector(grid.levels.ravel(), plain.pq.centroids)
     faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), plain.codes)
     plain.is_trained, plain.ntotal = True, len(codes)
-    return faiss.IndexPQFastScan(plain)  # type: ignore[arg-type]  # the stub knows one constructor
+    packed = faiss.IndexPQFastScan(plain)  # type: ignore[arg-type]  # one constructor of several
+    packed.orig_codes = None  # it has its own copy in another order; the first may go
+    return packed
