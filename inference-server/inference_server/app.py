@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import re
+from pathlib import Path
 from time import perf_counter
 from typing import Final
 from uuid import uuid4
@@ -17,7 +18,10 @@ from inference_server import routes
 from inference_server.enrolment import Enroller
 from inference_server.face_pipeline import FacePipeline, fingerprints_of, stamp_of
 from inference_server.gallery import Gallery
+from inference_server.gallery.database import folder_beside
 from inference_server.gallery.exact_index import ExactIndex
+from inference_server.gallery.housekeeping import Housekeeping
+from inference_server.gallery.shelf import FolderShelf, MemoryShelf, Shelf
 from inference_server.gallery.store import SqlStore
 from inference_server.intake import FORM_OVERHEAD_BYTES, PhotoRequest, checked_identifier
 from inference_server.matcher import Matcher, Policy
@@ -25,7 +29,7 @@ from inference_server.metrics import NO_ROUTE, Metrics
 from inference_server.problems import Unauthorized, handle_problems
 from inference_server.readiness import ReadinessCheck
 from inference_server.routes import Services
-from inference_server.settings import Settings
+from inference_server.settings import BESIDE_DATABASE, Settings
 
 REQUEST_ID_HEADER: Final = "X-Request-Id"
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -43,7 +47,17 @@ def assemble(settings: Settings) -> Flask:
     demands = demands_of(settings)
     pipeline = Pipeline.load(settings.weights_dir, settings.onnx_threads, demands)
     store = SqlStore(settings.database_url)
-    return create_app(settings, pipeline, Gallery(store, ExactIndex(store, stamp_of(pipeline))))
+    index = ExactIndex(store, stamp_of(pipeline), shelf_of(settings))
+    Housekeeping(index).start()
+    return create_app(settings, pipeline, Gallery(store, index))
+
+
+def shelf_of(settings: Settings) -> Shelf:
+    """Where the index keeps its snapshot."""
+    if settings.index_dir != BESIDE_DATABASE:
+        return FolderShelf(Path(settings.index_dir))
+    folder = folder_beside(settings.database_url)
+    return MemoryShelf() if folder is None else FolderShelf(folder)
 
 
 def create_app(settings: Settings, pipeline: FacePipeline, gallery: Gallery) -> Flask:

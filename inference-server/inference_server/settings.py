@@ -15,6 +15,7 @@ from face_models.template import DESCRIPTORS, EMBEDDING
 
 REQUIRED: Final = "(required)"
 SHIPPED: Final = "(shipped)"
+BESIDE_DATABASE: Final = "(beside the database)"
 MIN_TOKEN_CHARS: Final = 16
 
 _LIMITS: Final = PhotoLimits()
@@ -57,6 +58,12 @@ class Settings:
         "URL",
         "gallery of biometric references; postgresql://… for several hosts",
         secret=True,
+    )
+    index_dir: str = _setting(
+        BESIDE_DATABASE,
+        "path",
+        "folder of the search index's snapshot, on a local disk and of this gallery alone; beside "
+        "PostgreSQL there is none: each worker then reads and keeps the whole gallery",
     )
     internal_token: str = _setting(
         REQUIRED,

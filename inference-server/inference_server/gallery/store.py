@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from inference_server.gallery import (
     Changes,
@@ -14,14 +15,17 @@ from inference_server.gallery import (
     FaceIdInUse,
     FaceNotFound,
     ModelStamp,
+    Moment,
+    News,
     Person,
     PersonNotFound,
     PersonPage,
     Reference,
 )
 from inference_server.gallery.database import open_database, outages_translated
+from inference_server.gallery.news import draw_mark, has_stamp, read_moment, read_news
 from inference_server.gallery.rows import changes_of, faces_by_person, reference_of, row_of
-from inference_server.gallery.tables import face, gallery, metadata, person, removal
+from inference_server.gallery.tables import change, face, gallery, metadata, person, removal
 
 GALLERY_ROW: Final = 1
 SCHEMA_LOCK: Final = 0x5265_756E  # any number that nobody else locks in this database
@@ -87,28 +91,38 @@ class SqlStore:
 
     def version(self) -> int:
         with self._reading() as connection:
-            return _version(connection)
+            return read_moment(connection).version
+
+    def moment(self) -> Moment:
+        with self._reading() as connection:
+            return read_moment(connection)
+
+    @contextmanager
+    def news(self, since: Moment, stamp: ModelStamp) -> Iterator[News]:
+        with self._reading() as connection:
+            yield read_news(connection, since, stamp)
 
     def changes_since(self, version: int, stamp: ModelStamp) -> Changes:
         gone = select(removal.c.face_id).where(removal.c.version > version)
         came = (
             select(face.c.face_id, face.c.person_id, face.c.base, face.c.heatmap)
-            .where(face.c.version > version, _has_stamp(stamp))
+            .where(face.c.version > version, has_stamp(stamp))
             .order_by(face.c.version, face.c.face_id)
         )
         with self._reading() as connection:
             removed = frozenset(connection.execute(gone).scalars())
-            return changes_of(_version(connection), removed, connection.execute(came).all())
+            version = read_moment(connection).version
+            return changes_of(version, removed, connection.execute(came).all())
 
     def count_outdated(self, stamp: ModelStamp) -> int:
-        outdated = select(func.count()).select_from(face).where(~_has_stamp(stamp))
+        outdated = select(func.count()).select_from(face).where(~has_stamp(stamp))
         with self._reading() as connection:
             return connection.execute(outdated).scalar_one()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """All that is read is of one moment."""
-        with outages_translated():
+        with outages_translated(), self._prepared_anew_after_failure():
             self._prepare()
             with self._database.reading.begin() as connection:
                 yield connection
@@ -116,11 +130,20 @@ class SqlStore:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """One writer at a time, over all processes; what raises leaves nothing behind."""
-        with outages_translated():
+        with outages_translated(), self._prepared_anew_after_failure():
             self._prepare()
             with self._database.writing.begin() as connection:
                 connection.execute(select(gallery.c.version).with_for_update())
                 yield connection
+
+    @contextmanager
+    def _prepared_anew_after_failure(self) -> Iterator[None]:
+        """A backup from before an upgrade may have been put into this database's place."""
+        try:
+            yield
+        except DBAPIError:
+            self._prepared = False
+            raise
 
     def _prepare(self) -> None:
         if self._prepared:
@@ -132,18 +155,18 @@ class SqlStore:
             metadata.create_all(connection)
             if connection.execute(select(gallery.c.id)).first() is None:
                 connection.execute(insert(gallery).values(id=GALLERY_ROW, version=0))
+            moment = read_moment(connection)
+            if not moment.mark:  # new, or from before there were marks
+                marked = insert(change).values(version=moment.version, mark=draw_mark())
+                connection.execute(marked)
         self._prepared = True
-
-
-def _version(connection: Connection) -> int:
-    version: int = connection.execute(select(gallery.c.version)).scalar_one()
-    return version
 
 
 def _next_version(connection: Connection) -> int:
     """Called once in each transaction that changes what a search can find."""
     grown = update(gallery).values(version=gallery.c.version + 1).returning(gallery.c.version)
     version: int = connection.execute(grown).scalar_one()
+    connection.execute(insert(change).values(version=version, mark=draw_mark()))
     return version
 
 
@@ -169,10 +192,6 @@ def _remove_faces(connection: Connection, wanted: ColumnElement[bool], version: 
         rows = [{"version": version, "face_id": face_id} for face_id in gone]
         connection.execute(insert(removal), rows)
     return len(gone)
-
-
-def _has_stamp(stamp: ModelStamp) -> ColumnElement[bool]:
-    return and_(face.c.base_sha256 == stamp.base, face.c.heatmap_sha256 == stamp.heatmap)
 
 
 def _faces_by_person(

@@ -16,8 +16,10 @@ from sqlalchemy import (
     Text,
 )
 
-ID_CHARS: Final = 64
+from inference_server.gallery import ID_CHARS
+
 SHA256_CHARS: Final = 64
+MARK_CHARS: Final = 16
 
 metadata = MetaData()
 
@@ -66,4 +68,12 @@ removal = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("face_id", _identifier(), primary_key=True),
     comment="What an index has to forget when it catches up",
+)
+
+change = Table(
+    "change",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("mark", String(MARK_CHARS), nullable=False, comment="random, drawn by this change"),
+    comment="One row a change: tells a gallery from its restored or exchanged twin",
 )
