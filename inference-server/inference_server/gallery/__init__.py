@@ -164,11 +164,14 @@ class Registry(Protocol):
         """The person, and whether they are new."""
         ...
 
-    def add_face(self, reference: Reference) -> tuple[Reference, bool]:
-        """The stored reference, and whether it is new.
+    def add_face(
+        self, reference: Reference, also: Sequence[Reference] = ()
+    ) -> tuple[Reference, bool]:
+        """The stored reference, and whether it is new; `also`: the same face by other networks.
 
-        The same face again answers with what is stored, unless that was made by other networks or
-        settings: then the new vectors take its place.
+        The same face again answers with what is stored, and what is missing is added. Where all
+        that is stored was made by networks or settings that nobody here has: the new vectors take
+        its place.
 
         Raises:
             PersonNotFound, FaceIdInUse, StoreUnavailable

@@ -67,3 +67,28 @@ removal = Table(
     Column("face_id", _identifier(), primary_key=True),
     comment="What an index has to forget when it catches up",
 )
+
+embedding = Table(
+    "embedding",
+    metadata,
+    Column("face_id", _identifier(), ForeignKey(face.c.face_id), primary_key=True),
+    Column("base_sha256", String(SHA256_CHARS), primary_key=True),
+    Column("heatmap_sha256", String(SHA256_CHARS), primary_key=True),
+    Column("version", Integer, nullable=False, index=True, comment="of the gallery, when written"),
+    Column("base", LargeBinary, nullable=False, comment="float32, little-endian"),
+    Column("heatmap", LargeBinary, nullable=False, comment="float32, little-endian"),
+    Index("embedding_by_stamp", "base_sha256", "heatmap_sha256"),
+    comment="The same faces by other networks, while one set takes the other's place",
+)
+
+switch = Table(
+    "switch",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False, comment="of the gallery"),
+    Column("base_sha256", String(SHA256_CHARS), nullable=False),
+    Column("heatmap_sha256", String(SHA256_CHARS), nullable=False),
+    Column("before_base_sha256", String(SHA256_CHARS), nullable=False),
+    Column("before_heatmap_sha256", String(SHA256_CHARS), nullable=False),
+    Column("made_at", Text, nullable=False, comment="ISO 8601 with offset"),
+    comment="Whose vectors answer: the latest row's, or those of WEIGHTS_DIR while there is none",
+)
