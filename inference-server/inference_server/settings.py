@@ -15,6 +15,9 @@ from face_models.template import DESCRIPTORS, EMBEDDING
 
 REQUIRED: Final = "(required)"
 SHIPPED: Final = "(shipped)"
+NONE: Final = "(none)"
+INDEX_KINDS: Final = ("FLAT", "IVF_SQ8", "HNSW", "DISKANN")
+LITE_SUFFIX: Final = ".db"
 MIN_TOKEN_CHARS: Final = 16
 
 _LIMITS: Final = PhotoLimits()
@@ -58,6 +61,19 @@ class Settings:
         "gallery of biometric references; postgresql://… for several hosts",
         secret=True,
     )
+    index_url: str = _setting(
+        NONE,
+        "URL",
+        "Milvus, which searches in place of this process: http://host:19530, or a path ending in "
+        ".db for Milvus Lite with WORKERS=1; without it: exact search in process",
+        secret=True,
+    )
+    index_kind: str = _setting(
+        "FLAT",
+        "name",
+        "how Milvus indexes vectors: FLAT (exact), IVF_SQ8, HNSW or DISKANN; a change needs "
+        "`inference-server index build`",
+    )
     internal_token: str = _setting(
         REQUIRED,
         "text",
@@ -71,6 +87,12 @@ class Settings:
     onnx_threads: int = _setting(1, "threads", "of one inference", at_least=1)
     weights_dir: Path = _setting(  # noqa: RUF009 - it is dataclasses.field, filled in
         SHIPPED, "path", "folder of the networks and model.json"
+    )
+    shadow_weights_dir: Path | None = _setting(
+        NONE,
+        "path",
+        "folder of networks that are to take the others' place: every face is enrolled with both, "
+        "until `inference-server index switch`",
     )
     max_photo_bytes: int = _setting(
         _LIMITS.max_bytes, "bytes", "largest photo accepted", at_least=1
@@ -115,6 +137,18 @@ class Settings:
             known = " or ".join(DESCRIPTORS)
             raise SettingsError(f"DESCRIPTOR={self.descriptor!r} is not {known}.")
 
+        self._check_index()
+
+    def _check_index(self) -> None:
+        if self.index_kind not in INDEX_KINDS:
+            known = ", ".join(INDEX_KINDS)
+            raise SettingsError(f"INDEX_KIND={self.index_kind!r} is none of {known}.")
+        if self.index_url.endswith(LITE_SUFFIX) and self.workers > 1:
+            raise SettingsError(
+                f"INDEX_URL={self.index_url!r} is Milvus Lite, which one process may open: "
+                f"WORKERS={self.workers} has to be 1, or INDEX_URL the address of a Milvus."
+            )
+
     @classmethod
     def from_mapping(cls, environment: Mapping[str, str]) -> Self:
         """What `environment` names, and defaults for the rest.
@@ -134,7 +168,7 @@ class Settings:
             yield SettingRow(f.name.upper(), default, unit, text)
 
 
-Value = str | int | float | Path
+Value = str | int | float | Path | None
 
 
 def _read(
@@ -148,6 +182,10 @@ def _read(
         raise SettingsError(f"{name.upper()} must be set: {metadata['help']}.")
     if text == SHIPPED:
         return WEIGHTS_DIR
+    if text == NONE:
+        return None if kind == Path | None else ""
+    if kind == Path | None:
+        return Path(text)
     try:
         value: Value = kind(text)
     except ValueError as error:

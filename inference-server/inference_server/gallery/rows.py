@@ -68,8 +68,13 @@ def changes_of(version: int, removed: frozenset[str], rows: Sequence[AnyRow]) ->
         removed=removed,
         face_ids=tuple(row.face_id for row in rows),
         person_ids=tuple(row.person_id for row in rows),
-        vectors={name: _vectors([getattr(row, name) for row in rows]) for name in MODELS},
+        vectors=vectors_of(rows),
     )
+
+
+def vectors_of(rows: Sequence[AnyRow]) -> dict[str, Vectors]:
+    """By model; rows of one stamp."""
+    return {name: _vectors([getattr(row, name) for row in rows]) for name in MODELS}
 
 
 def faces_by_person(rows: Sequence[AnyRow]) -> dict[str, tuple[EnrolledFace, ...]]:

@@ -96,7 +96,7 @@ class SqlStore:
 
     def version(self) -> int:
         with self._reading() as connection:
-            return _version(connection)
+            return version_of(connection)
 
     def changes_since(self, version: int, stamp: ModelStamp) -> Changes:
         gone = select(removal.c.face_id).where(removal.c.version > version)
@@ -108,7 +108,7 @@ class SqlStore:
         )
         with self._reading() as connection:
             removed = frozenset(connection.execute(gone).scalars())
-            return changes_of(_version(connection), removed, connection.execute(came).all())
+            return changes_of(version_of(connection), removed, connection.execute(came).all())
 
     def count_outdated(self, stamp: ModelStamp) -> int:
         everybody = select(func.count()).select_from(face)
@@ -155,7 +155,7 @@ class SqlStore:
         self._prepared = True
 
 
-def _version(connection: Connection) -> int:
+def version_of(connection: Connection) -> int:
     version: int = connection.execute(select(gallery.c.version)).scalar_one()
     return version
 
