@@ -88,7 +88,7 @@ class Settings:
     weights_dir: Path = _setting(  # noqa: RUF009 - it is dataclasses.field, filled in
         SHIPPED, "path", "folder of the networks and model.json"
     )
-    shadow_weights_dir: Path | None = _setting(
+    shadow_weights_dir: Path | None = _setting(  # noqa: RUF009 - it is dataclasses.field, filled in
         NONE,
         "path",
         "folder of networks that are to take the others' place: every face is enrolled with both, "
