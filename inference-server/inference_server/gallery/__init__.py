@@ -217,6 +217,14 @@ class VectorIndex(Protocol):
     def counts(self) -> Counts: ...
 
 
+class SwitchLog(Protocol):
+    """Whose vectors answer, while one set of networks takes another's place."""
+
+    def active(self) -> ModelStamp | None:
+        """None while nothing has been switched; cheap enough to ask before every answer."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Gallery:
     """The truth and the index that is derived from it."""
