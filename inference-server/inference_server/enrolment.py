@@ -9,13 +9,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from face_models.errors import FaceModelsError
+from face_models.errors import FaceModelsError, NoSuchFace
 from face_models.pipeline import Box, Face
 from inference_server.face_pipeline import FacePipeline, stamp_of
 from inference_server.gallery import Reference, Registry
 
 SAME_FACE_OVERLAP: Final = 0.5
-"""Intersection over union, above which two detectors' boxes of one photo are of one face."""
+"""Intersection over union, from which on two detectors' boxes of one photo are of one face."""
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +89,11 @@ class Enroller:
         if other.cropping_sha256s == self._pipeline.cropping_sha256s:
             return chosen
         analysis = other.analyse(photo)
-        same = [
-            face for face in analysis.faces if overlap(face.box, chosen.box) > SAME_FACE_OVERLAP
-        ]
-        best = max(same, key=lambda face: overlap(face.box, chosen.box), default=None)
-        return other.choose(analysis, len(analysis.faces) if best is None else best.index)
+        shares = {face.index: overlap(face.box, chosen.box) for face in analysis.faces}
+        nearest = max(shares, key=shares.__getitem__, default=None)
+        if nearest is None or shares[nearest] < SAME_FACE_OVERLAP:
+            raise NoSuchFace("The other detector does not see the chosen face.")
+        return other.choose(analysis, nearest)
 
 
 def overlap(a: Box, b: Box) -> float:

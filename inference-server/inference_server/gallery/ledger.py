@@ -30,6 +30,15 @@ class VersionedFaces:
     versions: tuple[int, ...]
     vectors: Mapping[str, Vectors]
 
+    def picked(self, numbers: Sequence[int]) -> VersionedFaces:
+        """Those of the given numbers, in their order."""
+        return VersionedFaces(
+            face_ids=tuple(self.face_ids[number] for number in numbers),
+            person_ids=tuple(self.person_ids[number] for number in numbers),
+            versions=tuple(self.versions[number] for number in numbers),
+            vectors={name: rows[list(numbers)] for name, rows in self.vectors.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:

@@ -63,11 +63,13 @@ class MilvusFaces:
         """The latest version of the gallery that somebody has seen arrive here; 0 if nobody.
 
         Every position is a row of its own and the greatest counts, so that a late worker does not
-        put it back.
+        put it back. To be asked first: a Milvus that was started anew may have to load the rows.
         """
         with outages_translated():
             if not self._exists(self.name) or not self._exists(POSITIONS):
                 return 0
+            for name in (POSITIONS, self.name):
+                self._connection.client.load_collection(name, timeout=WRITE_TIMEOUT_S)
             rows = self._query(POSITIONS, f"collection == {quoted(self.name)}", ["version"])
             return max((int(row["version"]) for row in rows), default=0)
 
@@ -95,6 +97,9 @@ class MilvusFaces:
             row = position_row(self.name, version)
             client.upsert(POSITIONS, [row], timeout=WRITE_TIMEOUT_S)
             self._delete(POSITIONS, f"collection == {quoted(self.name)} and version < {version}")
+
+    def close(self) -> None:
+        self._connection.close()
 
     def drop(self) -> None:
         with outages_translated():

@@ -35,9 +35,9 @@ class MilvusIndex:
     """The vectors of one stamp."""
 
     def __init__(self, ledger: Ledger, stamp: ModelStamp, faces: MilvusFaces) -> None:
+        self.stamp: Final = stamp
+        self.faces: Final = faces
         self._ledger = ledger
-        self._stamp = stamp
-        self._faces = faces
         self._counts: Counts | None = None
         self._advancing = Lock()
 
@@ -60,8 +60,8 @@ class MilvusIndex:
         """As the collection is now; asks for more rows until no other person can be nearer."""
         limit = max(FIRST_ROWS, ROWS_PER_PERSON * top_k)
         while True:
-            hits = self._faces.nearest(model, probe, limit, but)
-            known = self._ledger.faces([hit.face_id for hit in hits], self._stamp)
+            hits = self.faces.nearest(model, probe, limit, but)
+            known = self._ledger.faces([hit.face_id for hit in hits], self.stamp)
             ranked = rank_persons(model, probe, known)
             all_seen = len(hits) < limit or limit == MOST_ROWS
             if all_seen or is_certain(ranked, top_k, hits[-1].score + SCORE_ERROR):
@@ -75,14 +75,14 @@ class MilvusIndex:
         the collection starts anew. The log is asked after the position, so that it is not merely
         another worker that was faster.
         """
-        position = self._faces.position()
+        position = self.faces.position()
         if self._ledger.version() < position:
-            self._faces.drop()
+            self.faces.drop()
             position = 0
-        for page in self._ledger.pages(position, self._stamp):
-            self._faces.apply(page)
+        for page in self._ledger.pages(position, self.stamp):
+            self.faces.apply(page)
             if page.version > position:
-                self._faces.reach(page.version)
+                self.faces.reach(page.version)
             on_page(page)
             counts = page.counts
         assert counts is not None  # noqa: S101 - the last page knows them

@@ -7,16 +7,13 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select
 
-from inference_server.gallery import GalleryError, ModelStamp
+from inference_server.gallery import ModelStamp
 from inference_server.gallery.store import SqlStore, next_version
 from inference_server.gallery.tables import switch
 
 
-class NothingToSwitchBack(GalleryError):
-    slug = "nothing-to-switch-back"
-
-    def __init__(self) -> None:
-        super().__init__("Nothing has been switched yet.")
+class NothingToSwitchBack(LookupError):
+    """Of the operator's command; no request can meet it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ class SqlSwitches:
         with self._store.writing() as connection:
             latest = _latest(connection)
             if latest is None:
-                raise NothingToSwitchBack
+                raise NothingToSwitchBack("Nothing has been switched yet.")
             return _write(connection, Switch(to=latest.before, before=latest.to))
 
 
