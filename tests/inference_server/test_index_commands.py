@@ -83,7 +83,9 @@ def test_a_built_index_is_verified_and_agrees_with_exact_search(
     assert code == 0
     assert "300 faces of 75 persons" in said
     code, said = index("verify", "--probes", "20")
-    assert (code, "300 faces compared, 0 missing, 0 differing, 0 surplus" in said) == (0, True), said
+    assert (code, "300 faces compared, 0 missing, 0 differing, 0 surplus" in said) == (0, True), (
+        said
+    )
     agreed = "index and exact search, 20 probes: top-1 100.0 %, top-5 100.0 %"
     assert [f"{model}: {agreed}" in said for model in ("base", "heatmap")] == [True, True]
 
