@@ -163,10 +163,24 @@ def test_what_is_no_address_of_a_milvus_is_refused(url: str):
         check_index_url(url)
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("inference_server.gallery.milvus_connection.find_spec", lambda _: None)
-    with pytest.raises(ValueError, match=r"pymilvus and milvus_lite.*extra `milvus`"):
-        check_index_url("index.db")
+@pytest.mark.parametrize(
+    ("url", "missing", "extra"),
+    [
+        ("index.db", "pymilvus", "milvus"),
+        ("index.db", "milvus_lite", "milvus-lite"),
+        ("http://milvus:19530", "pymilvus", "milvus"),
+    ],
+)
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, url: str, missing: str, extra: str
+):
+    there = {"pymilvus", "milvus_lite"} - {missing}
+    monkeypatch.setattr(
+        "inference_server.gallery.milvus_connection.find_spec",
+        lambda name: name if name in there else None,
+    )
+    with pytest.raises(ValueError, match=f"{missing}, the extra `{extra}`"):
+        check_index_url(url)
 
 
 @pytest.mark.parametrize("page_faces", [1, 3, 100])

@@ -19,7 +19,7 @@ from inference_server.gallery import Embedding, ModelStamp, Resemblance
 from inference_server.gallery.exact_index import DECIMALS
 from inference_server.gallery.index_audit import face_pages
 from inference_server.gallery.ledger import Ledger, VersionedFaces
-from inference_server.gallery.ranking import rank_persons
+from inference_server.gallery.rescoring import rank_persons
 
 TOP_K: Final = 5
 SEED: Final = 20260101

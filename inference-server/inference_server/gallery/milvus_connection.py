@@ -30,9 +30,10 @@ def check_index_url(url: str) -> None:
     """
     if urlsplit(url).scheme not in ("http", "https") and not is_lite(url):
         raise ValueError(f"{url!r} is neither http(s)://host:port nor a path that ends in .db")
-    wanted = ["pymilvus", *(["milvus_lite"] if is_lite(url) else [])]
-    if missing := [name for name in wanted if find_spec(name) is None]:
-        raise ValueError(f"{' and '.join(missing)} missing: the extra `milvus`")
+    wanted = {"milvus": "pymilvus", **({"milvus-lite": "milvus_lite"} if is_lite(url) else {})}
+    for extra, package in wanted.items():
+        if find_spec(package) is None:
+            raise ValueError(f"it needs {package}, the extra `{extra}` of this distribution")
 
 
 def is_lite(url: str) -> bool:

@@ -26,6 +26,7 @@ from inference_server.gallery.milvus_schema import (
     Kind,
     Row,
     collection_name,
+    face_id_of,
     face_indexes,
     face_rows,
     face_schema,
@@ -115,12 +116,11 @@ class MilvusFaces:
                 anns_field=model,
                 limit=limit,
                 filter="" if but is None else f"face_id != {quoted(but)}",
-                output_fields=["face_id"],
                 search_params=self._kind.search_params(limit),
                 consistency_level=STRONG,
                 timeout=READ_TIMEOUT_S,
             )
-        return [Hit(hit["entity"]["face_id"], float(hit["distance"])) for hit in found]
+        return [Hit(face_id_of(hit["row_id"]), float(hit["distance"])) for hit in found]
 
     def rows_of(self, face_ids: Sequence[str], fields: Sequence[str]) -> list[Row]:
         with outages_translated():

@@ -22,7 +22,7 @@ from inference_server.gallery import (
 )
 from inference_server.gallery.ledger import Ledger, Page
 from inference_server.gallery.milvus_faces import MOST_ROWS, MilvusFaces
-from inference_server.gallery.ranking import is_certain, rank_persons
+from inference_server.gallery.rescoring import is_certain, rank_persons
 
 FIRST_ROWS: Final = 64
 ROWS_PER_PERSON: Final = 4

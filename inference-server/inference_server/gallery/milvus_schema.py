@@ -107,6 +107,10 @@ def row_id(face_id: str, version: int) -> str:
     return f"{face_id}@{version}"
 
 
+def face_id_of(row: str) -> str:
+    return row.rpartition("@")[0]
+
+
 def position_schema() -> CollectionSchema:
     """`collection` has followed the change log up to `version`; Milvus wants a vector with it."""
     from pymilvus import DataType, MilvusClient

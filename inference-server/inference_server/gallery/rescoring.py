@@ -18,7 +18,7 @@ def rank_persons(model: str, probe: Embedding, faces: VersionedFaces) -> list[Re
     """
     if not faces.face_ids:
         return []
-    products = (faces.vectors[model] @ probe).astype(np.float64)
+    products = faces.vectors[model].astype(np.float64) @ probe.astype(np.float64)
     similarities = products.clip(-1, 1).round(DECIMALS)
     rows = sorted(zip(-similarities, faces.person_ids, faces.face_ids, strict=True))
     best: dict[str, Resemblance] = {}
