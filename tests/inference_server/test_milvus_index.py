@@ -202,6 +202,33 @@ def test_the_pages_of_the_ledger_hold_what_the_change_log_holds(store: SqlStore,
         assert (len(pages) == 1) is (page_faces == 100)
 
 
+def test_the_tally_follows_every_change_as_a_count_would(store: SqlStore):
+    counted = []
+    for change in (
+        lambda: store.add_person("ann"),
+        lambda: store.add_person("bob"),
+        lambda: store.add_face(reference("ann", "f1")),
+        lambda: store.add_face(reference("ann", "f2")),
+        lambda: store.add_face(reference("ann", "f1")),
+        lambda: store.add_face(reference("bob", "f3"), [reference("bob", "f3", stamp=OTHER_STAMP)]),
+        lambda: store.add_face(reference("ann", "f2"), [reference("ann", "f2", stamp=OTHER_STAMP)]),
+        lambda: store.remove_face("ann", "f1"),
+        lambda: store.add_face(reference("ann", "f4", stamp=OTHER_STAMP)),
+        lambda: store.add_face(reference("ann", "f4")),
+        lambda: store.remove_person("ann"),
+        lambda: store.remove_person("bob"),
+    ):
+        change()
+        for stamp in (STAMP, OTHER_STAMP):
+            (*_, last) = SqlLedger(store).pages(0, stamp)
+            changes = store.changes_since(0, stamp)
+            assert last.counts == Counts(
+                len(set(changes.person_ids)), len(changes.face_ids), store.version()
+            )
+            counted.append(changes.face_ids)
+    assert {len(face_ids) for face_ids in counted} == {0, 1, 2, 3}
+
+
 def assert_the_same(pages: list[Page], changes: Changes) -> None:
     came = [
         (face_id, person_id)

@@ -10,13 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sqlalchemy import Connection, Subquery, distinct, func, select
+from sqlalchemy import Connection, select
 
 from inference_server.gallery import Counts, ModelStamp, Vectors
 from inference_server.gallery.rows import AnyRow, vectors_of
 from inference_server.gallery.stamped import stamped
 from inference_server.gallery.store import SqlStore, version_of
 from inference_server.gallery.tables import embedding, face, removal
+from inference_server.gallery.tallies import read_tally
 
 PAGE_FACES: Final = 1000
 
@@ -113,7 +114,7 @@ class SqlLedger:
                 version=until,
                 removed=frozenset(connection.execute(gone).scalars()),
                 faces=_faces_of(connection.execute(came).all()),
-                counts=_counts(connection, faces, now) if until == now else None,
+                counts=Counts(*read_tally(connection, stamp), now) if until == now else None,
             )
 
 
@@ -133,12 +134,6 @@ def _end_of_page(connection: Connection, after: int, changes: int) -> float:
         for table in (face, embedding, removal)
     ]
     return min((end for end in ends if end is not None), default=float("inf"))
-
-
-def _counts(connection: Connection, faces: Subquery, version: int) -> Counts:
-    tally = select(func.count(distinct(faces.c.person_id)), func.count())
-    persons, total = connection.execute(tally.select_from(faces)).one()
-    return Counts(persons, total, version)
 
 
 def _faces_of(rows: Sequence[AnyRow]) -> VersionedFaces:

@@ -23,6 +23,7 @@ from inference_server.gallery.database import open_database, outages_translated
 from inference_server.gallery.rows import changes_of, faces_by_person, reference_of, row_of
 from inference_server.gallery.stamped import add_embeddings, remove_embeddings, stamped, stamps_of
 from inference_server.gallery.tables import face, gallery, metadata, person, removal
+from inference_server.gallery.tallies import tallied
 
 GALLERY_ROW: Final = 1
 SCHEMA_LOCK: Final = 0x5265_756E  # any number that nobody else locks in this database
@@ -62,25 +63,29 @@ class SqlStore:
             if not missing:
                 return stored or reference, False
             version = next_version(connection)
-            if stored is not None and len(missing) <= len(also):  # one of its vectors is wanted
-                add_embeddings(connection, missing, version)
-                return stored, False
-            _remove_faces(connection, face.c.face_id == reference.face_id, version)
-            connection.execute(insert(face).values(version=version, **row_of(reference)))
-            add_embeddings(connection, also, version)
-            return reference, stored is None
+            with tallied(connection, reference.person_id):
+                if stored is not None and len(missing) <= len(also):  # some vectors are wanted
+                    add_embeddings(connection, missing, version)
+                    return stored, False
+                _remove_faces(connection, face.c.face_id == reference.face_id, version)
+                connection.execute(insert(face).values(version=version, **row_of(reference)))
+                add_embeddings(connection, also, version)
+                return reference, stored is None
 
     def remove_person(self, person_id: str) -> None:
         with self._writing() as connection:
             _demand_person(connection, person_id)
-            _remove_faces(connection, face.c.person_id == person_id, next_version(connection))
+            with tallied(connection, person_id):
+                _remove_faces(connection, face.c.person_id == person_id, next_version(connection))
             connection.execute(delete(person).where(person.c.person_id == person_id))
 
     def remove_face(self, person_id: str, face_id: str) -> None:
         with self._writing() as connection:
             _demand_person(connection, person_id)
             wanted = and_(face.c.person_id == person_id, face.c.face_id == face_id)
-            if _remove_faces(connection, wanted, next_version(connection)) == 0:
+            with tallied(connection, person_id):
+                removed = _remove_faces(connection, wanted, next_version(connection))
+            if removed == 0:
                 raise FaceNotFound(person_id, face_id)
 
     def list_persons(self, limit: int, after: str | None) -> PersonPage:

@@ -81,6 +81,16 @@ embedding = Table(
     comment="The same faces by other networks, while one set takes the other's place",
 )
 
+tally = Table(
+    "tally",
+    metadata,
+    Column("base_sha256", String(SHA256_CHARS), primary_key=True),
+    Column("heatmap_sha256", String(SHA256_CHARS), primary_key=True),
+    Column("persons", Integer, nullable=False, comment="with at least one face by these networks"),
+    Column("faces", Integer, nullable=False),
+    comment="Changed with what it counts, in the same transaction",
+)
+
 switch = Table(
     "switch",
     metadata,
