@@ -150,7 +150,6 @@ def _follow(bench: Workbench, index: MilvusIndex) -> Counts:
     with tqdm(total=bench.store.version(), initial=done, unit=" changes", desc="build") as bar:
 
         def show(page: Page) -> None:
-            bar.total = max(bar.total, page.version)
             bar.update(page.version - bar.n)
 
         return index.follow(show)

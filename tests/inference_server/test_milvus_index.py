@@ -6,15 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from inference_server.gallery import Changes, Counts, StoreUnavailable
+from inference_server.gallery import MODELS, Changes, Counts, StoreUnavailable
 from inference_server.gallery.ledger import Page, SqlLedger
 from inference_server.gallery.milvus_connection import MilvusConnection, check_index_url
 from inference_server.gallery.milvus_faces import MilvusFaces
 from inference_server.gallery.milvus_index import MilvusIndex
-from inference_server.gallery.milvus_schema import KINDS, collection_name
+from inference_server.gallery.milvus_schema import (
+    KINDS,
+    collection_name,
+    face_indexes,
+    face_schema,
+)
 from inference_server.gallery.store import SqlStore
 from tests.inference_server.references import OTHER_STAMP, STAMP, reference, unit_vectors
-from tests.inference_server.scripted_log import ScriptedLog
+from tests.inference_server.scripted_log import ScriptedLog, brute_force
 
 FLAT = KINDS["FLAT"]
 
@@ -138,6 +143,35 @@ def test_a_collection_that_somebody_dropped_is_built_anew(
     with pytest.raises(StoreUnavailable):
         found(index, log, "f7")
     assert found(index, log, "f7")[0] == "f7"
+
+
+def test_two_workers_may_make_the_collections_at_the_same_moment(
+    log: ScriptedLog, empty_milvus: MilvusConnection
+):
+    """Both have seen that there is none."""
+    workers = [MilvusFaces(empty_milvus, STAMP, FLAT) for _ in range(2)]
+    (page,) = log.pages(0, STAMP)
+    schema = face_schema(STAMP, dict.fromkeys(MODELS, 128))
+    for worker in workers:
+        worker._positions.start_anew()
+        worker._rows.make(schema, face_indexes(FLAT))
+        worker.apply(page)
+        worker.reach(page.version)
+    assert (workers[0].position(), len(row_ids(workers[0]))) == (log.now, 20)
+
+
+@pytest.mark.parametrize("kind", ["HNSW", "IVF_SQ8"])
+def test_an_approximate_index_answers_with_the_true_figures(
+    log: ScriptedLog, empty_milvus: MilvusConnection, kind: str
+):
+    index = index_of(log, MilvusFaces(empty_milvus, STAMP, KINDS[kind]))
+    for probe in unit_vectors(20, seed=30):
+        true = {hit.face_id: hit.similarity for hit in brute_force(log, probe, 20)}
+        answered = index.search("base", probe, 3).nearest
+        assert answered[0].similarity == 1.0
+        assert [hit.similarity for hit in answered] == [
+            pytest.approx(true[hit.face_id], abs=1.5e-6) for hit in answered
+        ]
 
 
 def test_vectors_of_two_stamps_never_lie_in_one_collection(

@@ -38,7 +38,8 @@ class Agreement:
 
 def sample_faces(ledger: Ledger, stamp: ModelStamp, count: int, seed: int = SEED) -> list[str]:
     """At most `count` face_ids, each face as likely as any other (reservoir sampling)."""
-    random, chosen, seen = Random(seed), [], 0  # noqa: S311 - a sample, not a secret
+    random, seen = Random(seed), 0  # noqa: S311 - a sample, not a secret
+    chosen: list[str] = []
     for page in face_pages(ledger, stamp):
         for face_id in page.face_ids:
             seen += 1
@@ -123,7 +124,8 @@ def _contenders(
 ) -> list[int]:
     """The page's rows that may enter the board."""
     floor = board[-1].similarity if len(board) == TOP_K else -np.inf
-    return [row for row in np.flatnonzero(similarities >= floor) if page.face_ids[row] != but]
+    rows = np.flatnonzero(similarities >= floor).tolist()
+    return [row for row in rows if page.face_ids[row] != but]
 
 
 def _merged(one: Ranking, other: Ranking) -> list[Resemblance]:

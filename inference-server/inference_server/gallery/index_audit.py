@@ -9,8 +9,9 @@ import numpy as np
 
 from inference_server.gallery import MODELS, ModelStamp
 from inference_server.gallery.ledger import Ledger, VersionedFaces
+from inference_server.gallery.milvus_collection import Row
 from inference_server.gallery.milvus_faces import MilvusFaces
-from inference_server.gallery.milvus_schema import Row, row_id
+from inference_server.gallery.milvus_schema import row_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Audit:
         self._stamp = stamp
         self._faces = faces
 
-    def run(self, *, repair: bool, on_faces: Callable[[int], None] = lambda _: None) -> Findings:
+    def run(self, *, repair: bool, on_faces: Callable[[int], object] = lambda _: None) -> Findings:
         """What was found; with `repair` it is mended when this returns.
 
         Raises:

@@ -105,7 +105,7 @@ class SqlLedger:
         faces = stamped(stamp)
         with self._store.reading() as connection:
             now = version_of(connection)
-            until = min(now, _end_of_page(connection, after, self._page_faces))
+            until = _end_of_page(connection, after, now, self._page_faces)
             gone = select(removal.c.face_id).where(
                 removal.c.version > after, removal.c.version <= until
             )
@@ -118,8 +118,8 @@ class SqlLedger:
             )
 
 
-def _end_of_page(connection: Connection, after: int, changes: int) -> float:
-    """A version before which at most so many faces came and so many went, or infinity.
+def _end_of_page(connection: Connection, after: int, now: int, changes: int) -> int:
+    """A version up to which about so many faces came or went, `now` at most.
 
     Whole versions only: whoever goes with all their faces goes in one page.
     """
@@ -133,7 +133,7 @@ def _end_of_page(connection: Connection, after: int, changes: int) -> float:
         ).scalar()
         for table in (face, embedding, removal)
     ]
-    return min((end for end in ends if end is not None), default=float("inf"))
+    return min([end for end in ends if end is not None], default=now)
 
 
 def _faces_of(rows: Sequence[AnyRow]) -> VersionedFaces:

@@ -55,10 +55,10 @@ class MilvusConnection:
     @property
     def client(self) -> MilvusClient:
         """To be used inside `outages_translated`."""
-        if self._client is None:
-            with self._opening:
-                self._client = self._client or _open(self._url)
-        return self._client
+        with self._opening:
+            if self._client is None:
+                self._client = _open(self._url)
+            return self._client
 
     def close(self) -> None:
         """Frees the folder of Milvus Lite for the next process."""

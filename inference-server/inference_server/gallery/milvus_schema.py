@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from face_models.spec import digest_of
 from inference_server.gallery import MODELS, ModelStamp
 from inference_server.gallery.ledger import VersionedFaces
+from inference_server.gallery.milvus_collection import Row
 from inference_server.gallery.tables import ID_CHARS
 
 if TYPE_CHECKING:
@@ -23,12 +24,9 @@ if TYPE_CHECKING:
     from pymilvus.milvus_client.index import IndexParams
 
 METRIC: Final = "IP"  # of rows of length 1: the cosine, as the exact index computes it
-POSITIONS: Final = "reunite_positions"
 VERSION_CHARS: Final = 20
 NAME_CHARS: Final = 255
 STAMP_CHARS: Final = 16  # of the digest, in a collection's name
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +128,3 @@ def position_indexes() -> IndexParams:
     indexes = MilvusClient.prepare_index_params()
     indexes.add_index("unused", "FLAT", "unused", metric_type=METRIC)
     return indexes
-
-
-def position_row(collection: str, version: int) -> Row:
-    return {
-        "position_id": f"{collection}@{version}",
-        "collection": collection,
-        "version": version,
-        "unused": [1.0, 0.0],
-    }

@@ -34,7 +34,7 @@ class SqlSwitches:
         """None before the first switch. One row read."""
         with self._store.reading() as connection:
             latest = _latest(connection)
-        return latest and latest.to
+        return None if latest is None else latest.to
 
     def switch(self, to: ModelStamp, standing: ModelStamp) -> Switch:
         """From what is active, or `standing` before the first switch; does nothing twice."""

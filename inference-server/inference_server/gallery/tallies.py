@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Row, distinct, func, insert, select, union_all, update
+from sqlalchemy import Connection, distinct, func, insert, select, union_all, update
 
 from inference_server.gallery import ModelStamp
+from inference_server.gallery.rows import AnyRow
 from inference_server.gallery.stamped import stamped
 from inference_server.gallery.tables import embedding, face, tally
 
@@ -56,7 +57,7 @@ def _add(connection: Connection, stamp: ModelStamp, persons: int, faces: int) ->
         connection.execute(update(tally).filter_by(**named).values(grown))
 
 
-def _kept(connection: Connection, stamp: ModelStamp) -> Row[tuple[int, int]] | None:
+def _kept(connection: Connection, stamp: ModelStamp) -> AnyRow | None:
     wanted = select(tally.c.persons, tally.c.faces).where(
         tally.c.base_sha256 == stamp.base, tally.c.heatmap_sha256 == stamp.heatmap
     )
