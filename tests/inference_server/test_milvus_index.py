@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 
 import pytest
 
-from inference_server.gallery import MODELS, Changes, Counts, StoreUnavailable
+from inference_server.app import create_app
+from inference_server.gallery import MODELS, Changes, Counts, Gallery, StoreUnavailable
 from inference_server.gallery.ledger import Page, SqlLedger
 from inference_server.gallery.milvus_connection import MilvusConnection, check_index_url
 from inference_server.gallery.milvus_faces import MilvusFaces
@@ -18,6 +20,9 @@ from inference_server.gallery.milvus_schema import (
     face_schema,
 )
 from inference_server.gallery.store import SqlStore
+from inference_server.settings import Settings
+from tests.inference_server.callers import problem_of, upload
+from tests.inference_server.painted_people import RED, paint, painted_pipeline
 from tests.inference_server.references import OTHER_STAMP, STAMP, reference, unit_vectors
 from tests.inference_server.scripted_log import ScriptedLog, brute_force
 
@@ -189,6 +194,32 @@ def test_a_milvus_that_is_away_is_an_outage_of_the_store(log: ScriptedLog):
     away = MilvusConnection("http://127.0.0.1:1")
     with pytest.raises(StoreUnavailable):
         MilvusIndex(log, STAMP, MilvusFaces(away, STAMP, FLAT)).counts()
+
+
+def test_a_milvus_that_accepts_and_never_answers_is_given_up(
+    log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("pymilvus")
+    monkeypatch.setattr("inference_server.gallery.milvus_connection.CONNECT_TIMEOUT_S", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(StoreUnavailable):
+            MilvusIndex(log, STAMP, MilvusFaces(MilvusConnection(address), STAMP, FLAT)).counts()
+
+
+def test_an_outage_of_milvus_is_answered_503_with_the_time_to_come_back(
+    settings: Settings, file_store: SqlStore
+):
+    pytest.importorskip("pymilvus")
+    pipeline = painted_pipeline()
+    away = MilvusFaces(MilvusConnection("http://127.0.0.1:1"), STAMP, FLAT)
+    index = MilvusIndex(SqlLedger(file_store), STAMP, away)
+    client = create_app(settings, pipeline, Gallery(file_store, index)).test_client()
+    response = upload(client, "/v1/match", paint(RED))
+    assert (response.status_code, problem_of(response)) == (503, "store-unavailable")
+    assert response.headers["Retry-After"]
 
 
 @pytest.mark.parametrize("url", ["milvus", "ftp://host:1", "index.sqlite", "grpc://host"])

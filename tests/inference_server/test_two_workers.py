@@ -6,12 +6,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.inference_server.callers import WITH_TOKEN
 from tests.inference_server.painted_people import BLUE, GREEN, RED, Colour, paint
+from tests.inference_server.running_milvus import running_milvus
 from tests.inference_server.running_server import Answer, RunningServer, read_answer, running
 
 pytestmark = pytest.mark.system
@@ -33,10 +35,15 @@ def painted_server(folder: Path, **more: str):
     return running(PAINTED, **variables | more)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with painted_server(tmp_path_factory.mktemp("shared")) as started:
-        yield started
+@pytest.fixture(scope="module", params=["exact", "milvus"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("shared")
+    with ExitStack() as stack:
+        milvus = request.param == "milvus"
+        url = stack.enter_context(running_milvus(folder / "milvus")) if milvus else ""
+        yield stack.enter_context(painted_server(folder, INDEX_URL=url))
 
 
 def enrol(server: RunningServer, person_id: str, colour: Colour, face_id: str) -> Answer:

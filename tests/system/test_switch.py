@@ -2,15 +2,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Event
 
@@ -23,6 +21,7 @@ from demo.servers import Plan, Server, running, start_inference
 from face_models.spec import WEIGHTS_DIR
 from mobile_client_mock.client import Client, Connection, Patience
 from mobile_client_mock.photo import Upload, shrink
+from tests.inference_server.running_milvus import running_milvus
 from tests.system.other_networks import write_other_networks
 
 pytestmark = [pytest.mark.system, pytest.mark.training]
@@ -53,36 +52,9 @@ def variables(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Mappin
     """Two workers that search themselves, or one beside a Milvus."""
     if request.param == "exact":
         yield {"WORKERS": "2"}
-    elif find_spec("milvus_lite") is None:
-        pytest.skip("the extra `milvus` is not installed")
     else:
         with running_milvus(tmp_path / "milvus") as url:
             yield {"WORKERS": "1", "INDEX_URL": url}
-
-
-@contextmanager
-def running_milvus(folder: Path) -> Iterator[str]:
-    """Milvus Lite as a server of its own, which several processes may ask."""
-    with socket.socket() as reserved:
-        reserved.bind(("127.0.0.1", 0))
-        port = reserved.getsockname()[1]
-    folder.mkdir()
-    command = [sys.executable, "-m", "milvus_lite", "server", "--host", "127.0.0.1"]
-    process = subprocess.Popen(
-        [*command, "--port", str(port), "--data-dir", str(folder)], stdout=subprocess.DEVNULL
-    )
-    try:
-        wait_until(lambda: is_listening(port))
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait(WITHIN_S)
-
-
-def is_listening(port: int) -> bool:
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -90,19 +90,19 @@ class SqlLedger:
             yield page
 
     def faces(self, face_ids: Sequence[str], stamp: ModelStamp) -> VersionedFaces:
-        found = stamped(stamp)
+        found = stamped(stamp, few=True)
         wanted = select(found).where(found.c.face_id.in_(face_ids))
         with self._store.reading() as connection:
             return _faces_of(connection.execute(wanted).all())
 
     def faces_after(self, face_id: str, stamp: ModelStamp) -> VersionedFaces:
-        found = stamped(stamp)
+        found = stamped(stamp, few=True)
         wanted = select(found).where(found.c.face_id > face_id).order_by(found.c.face_id)
         with self._store.reading() as connection:
             return _faces_of(connection.execute(wanted.limit(self._page_faces)).all())
 
     def _page(self, after: int, stamp: ModelStamp) -> Page:
-        faces = stamped(stamp)
+        faces = stamped(stamp, few=True)
         with self._store.reading() as connection:
             now = version_of(connection)
             until = _end_of_page(connection, after, now, self._page_faces)

@@ -105,7 +105,7 @@ class SqlStore:
 
     def changes_since(self, version: int, stamp: ModelStamp) -> Changes:
         gone = select(removal.c.face_id).where(removal.c.version > version)
-        faces = stamped(stamp)
+        faces = stamped(stamp, few=version > 0)
         came = (
             select(faces)
             .where(faces.c.version > version)
