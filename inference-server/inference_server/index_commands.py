@@ -1,4 +1,4 @@
-"""`inference-server index build | verify | switch`: the index by hand, beside running servers."""
+"""`inference-server index …`: what is searched, built, verified and switched beside servers."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from inference_server.gallery.indexes import milvus_index
 from inference_server.gallery.ledger import Page, SqlLedger
 from inference_server.gallery.milvus_connection import check_index_url
 from inference_server.gallery.milvus_index import MilvusIndex
+from inference_server.gallery.retirement import retire
 from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import NothingToSwitchBack, SqlSwitches
 from inference_server.settings import Settings, SettingsError
@@ -42,6 +43,8 @@ def add_index_commands(commands: Any) -> None:  # noqa: ANN401 - argparse's clas
     which.add_argument("--back", action="store_true", help="undo the latest switch")
     which.add_argument("--incomplete", action="store_true", help="though faces are not found then")
     switch.set_defaults(command=_switch)
+    retired = actions.add_parser("retire", help="delete vectors of networks that nobody loads")
+    retired.set_defaults(command=_retire)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,20 @@ def _switch(options: argparse.Namespace) -> None:
     print(
         f"From the next request on {_short(made.to)} answers, and no longer {_short(made.before)}."
     )
+
+
+def _retire(_: argparse.Namespace) -> None:
+    """All but those of WEIGHTS_DIR, of SHADOW_WEIGHTS_DIR and of the latest switch are."""
+    with _workbench() as bench:
+        folders = (bench.settings.weights_dir, bench.settings.shadow_weights_dir)
+        loaded = {bench.stamp_of(folder) for folder in folders if folder is not None}
+        active = SqlSwitches(bench.store).active()
+        retired = retire(bench.store, loaded | ({active} if active else set()))
+        for stamp in retired:
+            if bench.settings.index_url:
+                with bench.index(stamp) as index:
+                    index.faces.drop()
+            print(f"No longer kept: {_short(stamp)}.")
 
 
 def _ready_shadow(bench: Workbench, *, incomplete: bool) -> ModelStamp:

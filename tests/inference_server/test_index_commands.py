@@ -24,7 +24,7 @@ from inference_server.gallery.store import SqlStore
 from inference_server.settings import Settings
 from tests.inference_server.callers import TOKEN
 from tests.inference_server.filled_gallery import fill
-from tests.inference_server.references import STAMP, unit_vectors
+from tests.inference_server.references import STAMP, reference, unit_vectors
 
 MANY = 10_000
 RUNNING_S = 120
@@ -88,6 +88,26 @@ def test_a_built_index_is_verified_and_agrees_with_exact_search(
     )
     agreed = "index and exact search, 20 probes: top-1 100.0 %, top-5 100.0 %"
     assert [f"{model}: {agreed}" in said for model in ("base", "heatmap")] == [True, True]
+
+
+def test_the_index_of_networks_that_nobody_loads_goes_with_their_vectors(
+    index, own_store: SqlStore, variables: dict[str, str], shipped: ModelStamp
+):
+    fill(own_store, 5, STAMP)
+    milvus = MilvusConnection(variables["INDEX_URL"])
+    old = MilvusFaces(milvus, STAMP, KINDS["FLAT"])
+    MilvusIndex(SqlLedger(own_store), STAMP, old).follow()
+    milvus.close()
+    for face_id in ("f00000", "f00001"):
+        person_id = "p00000"
+        made = [reference(person_id, face_id, stamp=stamp) for stamp in (STAMP, shipped)]
+        own_store.add_face(made[0], made[1:])
+    code, said = index("retire")
+    assert (code, f"No longer kept: (base {STAMP.base[:12]}" in said) == (0, True), said
+    assert own_store.changes_since(0, shipped).face_ids == ("f00000", "f00001")
+    assert len(own_store.changes_since(0, STAMP).face_ids) == 3, "who has no other vectors"
+    assert milvus.client.list_collections() == ["reunite_positions"]
+    milvus.close()
 
 
 def test_an_index_that_was_never_built_is_found_missing_and_repaired(

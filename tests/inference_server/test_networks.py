@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
@@ -14,8 +15,10 @@ from face_models.pipeline import Pipeline
 from inference_server.app import create_app
 from inference_server.enrolment import overlap
 from inference_server.face_pipeline import stamp_of
-from inference_server.gallery import Gallery, StoreUnavailable
+from inference_server.gallery import Counts, Gallery, StoreUnavailable
 from inference_server.gallery.exact_index import ExactIndex
+from inference_server.gallery.ledger import SqlLedger
+from inference_server.gallery.retirement import retire
 from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import NothingToSwitchBack, SqlSwitches
 from inference_server.networks import Shadow
@@ -30,7 +33,7 @@ from tests.inference_server.painted_people import (
     paint,
     painted_pipeline,
 )
-from tests.inference_server.references import GRAPHS, OTHER_STAMP, STAMP
+from tests.inference_server.references import GRAPHS, OTHER_STAMP, STAMP, reference
 
 NEW_GRAPHS = {name: sha256[::-1].replace(sha256[0], "e") for name, sha256 in GRAPHS.items()}
 NEW_CROPPING = ("e" * 64, "m" * 64)
@@ -196,6 +199,29 @@ def test_switches_are_remembered_and_undone(store: SqlStore):
     assert switches.switch_back().to == STAMP
     assert switches.switch_back().to == OTHER_STAMP
     assert store.version() == 3
+
+
+def test_vectors_of_networks_that_nobody_loads_are_deleted_where_there_are_others(
+    store: SqlStore,
+):
+    enrolled = {"f1": [OTHER_STAMP], "f2": [OTHER_STAMP], "f3": []}
+    store.add_person("ann")
+    for face_id, also in enrolled.items():
+        shadows = [reference("ann", face_id, stamp=stamp) for stamp in also]
+        store.add_face(reference("ann", face_id), shadows)
+    before = store.changes_since(0, OTHER_STAMP)
+    assert retire(store, [OTHER_STAMP]) == {STAMP}
+    assert retire(store, [OTHER_STAMP]) == {STAMP}, "f3 has no others"
+    after = store.changes_since(0, OTHER_STAMP)
+    assert (after.version, after.face_ids) == (before.version, before.face_ids)
+    np.testing.assert_array_equal(after.vectors["heatmap"], before.vectors["heatmap"])
+    assert store.changes_since(0, STAMP).face_ids == ("f3",)
+    assert store.count_outdated(OTHER_STAMP) == 1
+    for stamp, faces in ((STAMP, 1), (OTHER_STAMP, 2)):
+        (*_, page) = SqlLedger(store).pages(0, stamp)
+        assert page.counts == Counts(1, faces, store.version())
+    store.remove_person("ann")
+    assert store.changes_since(0, OTHER_STAMP).face_ids == ()
 
 
 def test_a_store_that_is_away_is_told_when_it_is_asked_whose_turn_it_is(tmp_path: Path):

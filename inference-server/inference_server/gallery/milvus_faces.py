@@ -79,6 +79,7 @@ class MilvusFaces:
             self._positions.tell(version)
 
     def drop(self) -> None:
+        """If it is there."""
         self._positions.start_anew()
         self._rows.drop()
 
