@@ -181,6 +181,19 @@ def test_a_restart_loses_nothing_and_a_stop_finishes_what_runs(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir() if "metrics" in path.name] == []
 
 
+def test_a_server_with_milvus_lite_finds_after_a_restart_who_was_enrolled(tmp_path: Path):
+    pytest.importorskip("milvus_lite", reason="the extra `milvus-lite` is not installed")
+    lite = {"WORKERS": "1", "INDEX_URL": str(tmp_path / "index.db")}
+    with painted_server(tmp_path, **lite) as first:
+        assert enrol(first, "ann", BLUE, "b1").status == 201
+        assert found(first.call("POST", "/v1/match", paint(BLUE))) == ["ann"]
+        assert first.stop() == 0
+    with painted_server(tmp_path, **lite) as second:
+        assert found(second.call("POST", "/v1/match", paint(BLUE))) == ["ann"]
+        assert second.stop() == 0
+    assert {line["level"] for line in first.journal + second.journal} == {"INFO"}
+
+
 def test_the_journal_is_json_and_names_nobody(server: RunningServer):
     server.call("DELETE", "/v1/persons/somebody-we-miss")
     written = json.dumps(server.journal)
