@@ -16,9 +16,9 @@ from face_models.pipeline import Pipeline, PipelineSettings
 from inference_server import routes
 from inference_server.face_pipeline import FacePipeline, stamp_of
 from inference_server.gallery import Gallery
-from inference_server.gallery.indexes import open_index
 from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import SqlSwitches
+from inference_server.indexes import open_index
 from inference_server.intake import FORM_OVERHEAD_BYTES, PhotoRequest, checked_identifier
 from inference_server.matcher import Policy
 from inference_server.metrics import NO_ROUTE, Metrics

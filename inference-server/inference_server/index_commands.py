@@ -13,13 +13,13 @@ from typing import Any, Final
 from inference_server.gallery import MODELS, Counts, ModelStamp
 from inference_server.gallery.agreement_report import compare_index, compare_networks
 from inference_server.gallery.index_audit import Audit, Findings
-from inference_server.gallery.indexes import milvus_index
 from inference_server.gallery.ledger import Page, SqlLedger
 from inference_server.gallery.milvus_connection import check_index_url
 from inference_server.gallery.milvus_index import MilvusIndex
 from inference_server.gallery.retirement import retire
 from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import NothingToSwitchBack, SqlSwitches
+from inference_server.indexes import milvus_index
 from inference_server.settings import Settings, SettingsError
 
 PROBES: Final = 100

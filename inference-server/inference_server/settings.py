@@ -12,12 +12,12 @@ from typing import Any, Final, Self
 from face_models.photo import PhotoLimits
 from face_models.spec import WEIGHTS_DIR
 from face_models.template import DESCRIPTORS, EMBEDDING
+from inference_server.gallery.milvus_connection import is_lite
+from inference_server.gallery.milvus_schema import KINDS
 
 REQUIRED: Final = "(required)"
 SHIPPED: Final = "(shipped)"
 NONE: Final = "(none)"
-INDEX_KINDS: Final = ("FLAT", "IVF_SQ8", "HNSW", "DISKANN")
-LITE_SUFFIX: Final = ".db"
 MIN_TOKEN_CHARS: Final = 16
 
 _LIMITS: Final = PhotoLimits()
@@ -140,10 +140,10 @@ class Settings:
         self._check_index()
 
     def _check_index(self) -> None:
-        if self.index_kind not in INDEX_KINDS:
-            known = ", ".join(INDEX_KINDS)
+        if self.index_kind not in KINDS:
+            known = ", ".join(KINDS)
             raise SettingsError(f"INDEX_KIND={self.index_kind!r} is none of {known}.")
-        if self.index_url.endswith(LITE_SUFFIX) and self.workers > 1:
+        if is_lite(self.index_url) and self.workers > 1:
             raise SettingsError(
                 f"INDEX_URL={self.index_url!r} is Milvus Lite, which one process may open: "
                 f"WORKERS={self.workers} has to be 1, or INDEX_URL the address of a Milvus."

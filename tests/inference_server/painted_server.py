@@ -18,8 +18,8 @@ class PaintedServer(Server):
         from inference_server.app import create_app, demands_of
         from inference_server.face_pipeline import stamp_of
         from inference_server.gallery import Gallery
-        from inference_server.gallery.indexes import open_index
         from inference_server.gallery.store import SqlStore
+        from inference_server.indexes import open_index
         from tests.inference_server.painted_people import painted_pipeline
 
         pipeline = painted_pipeline(settings=demands_of(self.settings))

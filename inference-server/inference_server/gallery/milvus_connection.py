@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from inference_server.gallery import StoreUnavailable
-from inference_server.settings import LITE_SUFFIX
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 5
 READ_TIMEOUT_S: Final = 10
 WRITE_TIMEOUT_S: Final = 60
+LITE_SUFFIX: Final = ".db"
 
 
 def check_index_url(url: str) -> None:
