@@ -129,8 +129,9 @@ def endless(probes: Vectors) -> Iterator[int]:
 def compare_answers(
     exact: VectorIndex, milvus: VectorIndex, probes: Vectors
 ) -> tuple[float, float]:
-    """Share of the exact answers' faces that Milvus answers in the same place, and how far the
-    two similarities of a face are apart at most: each is rounded to six decimals.
+    """Share of the exact answers' faces that Milvus answers in the same place, and a distance.
+
+    It is how far the two similarities of a face are apart at most; each has six decimals.
     """
     pairs = [
         pair

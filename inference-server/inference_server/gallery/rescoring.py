@@ -14,7 +14,8 @@ from inference_server.gallery.ledger import VersionedFaces
 def rank_persons(model: str, probe: Embedding, faces: VersionedFaces) -> list[Resemblance]:
     """One row per person, by their most similar face, computed from the vectors of the truth.
 
-    Ties go to the smaller person_id, then the smaller face_id.
+    Ties go to the smaller person_id, then the smaller face_id. The sums are made in float64, where
+    the order of their terms does not reach the six decimals.
     """
     if not faces.face_ids:
         return []
