@@ -116,14 +116,14 @@ def test_the_answer_stays_that_of_brute_force_while_faces_come_and_go(gallery: s
     newer = unit_vectors(60, seed=15)
     for number in range(60):
         log.enrol(f"p{rng.integers(50):05}", f"new{number}", newer[number])
-        log.remove(*rng.choice(sorted(log.faces), 7, replace=False).tolist())
+        log.remove(*rng.choice(sorted(log.faces_by_id), 7, replace=False).tolist())
         if number % 20 == 10:
             index.tidy()
         probe = vectors[rng.integers(len(vectors))]
         assert list(index.search("base", probe, 5).nearest) == brute_force(log, probe, 5)
         assert index.counts() == Counts(
-            persons=len({person for _, person, _ in log.faces.values()}),
-            faces=len(log.faces),
+            persons=len({person for _, person, _ in log.faces_by_id.values()}),
+            faces=len(log.faces_by_id),
             version=log.now,
         )
 
@@ -132,7 +132,7 @@ def test_a_gallery_whose_every_face_was_removed_is_empty():
     log = enrolled(unit_vectors(200, seed=16), OWNERS["many-faces-each"])
     index = ExactIndex(log, STAMP, longest_tail=SHORT_TAIL)
     assert index.counts().faces == 200
-    log.remove(*list(log.faces))
+    log.remove(*list(log.faces_by_id))
     probe = unit_vectors(1, seed=17)[0]
     for _ in range(2):
         assert list(index.search("heatmap", probe, 5).nearest) == []

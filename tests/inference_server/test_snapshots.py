@@ -45,7 +45,7 @@ def worker(log: ScriptedLog, folder: Path, stamp: ModelStamp = STAMP) -> ExactIn
 def assert_right(index: ExactIndex, log: ScriptedLog) -> None:
     for probe in (PROBE, VECTORS[7]):
         assert list(index.search("heatmap", probe, 5).nearest) == brute_force(log, probe, 5)
-    assert index.counts().faces == len(log.faces)
+    assert index.counts().faces == len(log.faces_by_id)
 
 
 def bytes_of(row: int) -> bytes:

@@ -213,11 +213,14 @@ class Registry(Protocol):
         """The person, and whether they are new."""
         ...
 
-    def add_face(self, reference: Reference) -> tuple[Reference, bool]:
-        """The stored reference, and whether it is new.
+    def add_face(
+        self, reference: Reference, also: Sequence[Reference] = ()
+    ) -> tuple[Reference, bool]:
+        """The stored reference, and whether it is new; `also`: the same face by other networks.
 
-        The same face again answers with what is stored, unless that was made by other networks or
-        settings: then the new vectors take its place.
+        The same face again answers with what is stored, and what is missing is added. Where all
+        that is stored was made by networks or settings that nobody here has: the new vectors take
+        its place.
 
         Raises:
             PersonNotFound, FaceIdInUse, StoreUnavailable
@@ -272,6 +275,14 @@ class VectorIndex(Protocol):
     def search(self, model: str, probe: Embedding, top_k: int) -> SearchResult: ...
 
     def counts(self) -> Counts: ...
+
+
+class SwitchLog(Protocol):
+    """Whose vectors answer, while one set of networks takes another's place."""
+
+    def active(self) -> ModelStamp | None:
+        """None while nothing has been switched; cheap enough to ask before every answer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import Connection, Select, func, select
 
 from inference_server.gallery import FaceBatch, ModelStamp, Moment, News
 from inference_server.gallery.rows import batch_of
-from inference_server.gallery.tables import MARK_CHARS, change, face, gallery, removal
+from inference_server.gallery.stamped import stamped
+from inference_server.gallery.tables import MARK_CHARS, change, gallery, removal
 
 BATCH_ROWS: Final = 2048
 """2 MiB of embeddings at a time, or 130 MiB of descriptors of 16,384 numbers."""
@@ -18,10 +19,6 @@ BATCH_ROWS: Final = 2048
 
 def draw_mark() -> str:
     return secrets.token_hex(MARK_CHARS // 2)
-
-
-def has_stamp(stamp: ModelStamp) -> ColumnElement[bool]:
-    return and_(face.c.base_sha256 == stamp.base, face.c.heatmap_sha256 == stamp.heatmap)
 
 
 def read_moment(connection: Connection) -> Moment:
@@ -37,14 +34,15 @@ def read_news(connection: Connection, since: Moment, stamp: ModelStamp) -> News:
     """Everything, if this gallery never was at the moment."""
     anew = not _was_at(connection, since)
     version = -1 if anew else since.version
-    wanted = and_(face.c.version > version, has_stamp(stamp))
-    counted = select(func.count()).select_from(face).where(wanted)
+    faces = stamped(stamp, few=not anew)
+    came = select(faces).where(faces.c.version > version)
+    counted = select(func.count()).select_from(faces).where(faces.c.version > version)
     return News(
         moment=read_moment(connection),
         anew=anew,
         removed=frozenset() if anew else _removed(connection, version),
         count=connection.execute(counted).scalar_one(),
-        batches=_batches(connection, wanted),
+        batches=_batches(connection, came),
     )
 
 
@@ -58,9 +56,8 @@ def _removed(connection: Connection, version: int) -> frozenset[str]:
     return frozenset(connection.execute(gone).scalars())
 
 
-def _batches(connection: Connection, wanted: ColumnElement[bool]) -> Iterator[FaceBatch]:
+def _batches(connection: Connection, came: Select[Any]) -> Iterator[FaceBatch]:
     """In no order: that would make the database sort a million vectors first."""
-    came = select(face.c.face_id, face.c.person_id, face.c.base, face.c.heatmap).where(wanted)
     streamed = connection.execute(came, execution_options={"yield_per": BATCH_ROWS})
     for rows in streamed.partitions():
         yield batch_of(rows)

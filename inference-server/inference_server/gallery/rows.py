@@ -71,7 +71,7 @@ def changes_of(version: int, removed: frozenset[str], rows: Sequence[AnyRow]) ->
         removed=removed,
         face_ids=tuple(row.face_id for row in rows),
         person_ids=tuple(row.person_id for row in rows),
-        vectors={name: _vectors([getattr(row, name) for row in rows]) for name in MODELS},
+        vectors=vectors_of(rows),
     )
 
 
@@ -79,8 +79,13 @@ def batch_of(rows: Sequence[AnyRow]) -> FaceBatch:
     return FaceBatch(
         face_ids=np.array([row.face_id for row in rows], dtype=IDENTIFIER),
         person_ids=np.array([row.person_id for row in rows], dtype=IDENTIFIER),
-        vectors={name: _vectors([getattr(row, name) for row in rows]) for name in MODELS},
+        vectors=vectors_of(rows),
     )
+
+
+def vectors_of(rows: Sequence[AnyRow]) -> dict[str, Vectors]:
+    """By model; rows of one stamp."""
+    return {name: _vectors([getattr(row, name) for row in rows]) for name in MODELS}
 
 
 def faces_by_person(rows: Sequence[AnyRow]) -> dict[str, tuple[EnrolledFace, ...]]:

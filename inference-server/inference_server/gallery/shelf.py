@@ -54,6 +54,10 @@ class Shelf(Protocol):
         """Whether nobody else's faces lie there."""
         ...
 
+    def discard(self) -> None:
+        """What lies there, whoever put it there; an index that still uses it is not disturbed."""
+        ...
+
 
 class MemoryShelf:
     """Every process for itself: what it holds is read from SQL at its start."""
@@ -78,6 +82,9 @@ class MemoryShelf:
 
     def keeps_only(self, segment: Segment) -> bool:  # noqa: ARG002
         return True
+
+    def discard(self) -> None:
+        """Nothing lies anywhere."""
 
 
 class FolderShelf:
@@ -131,6 +138,10 @@ class FolderShelf:
         if self._partial.exists() or inode is None:
             return inode is None and segment.count == 0 and not self._partial.exists()
         return self._latest == (inode, segment)
+
+    def discard(self) -> None:
+        for file in (self._path, self._partial):
+            file.unlink(missing_ok=True)
 
     def _replaced(
         self, stamp: ModelStamp, moment: Moment, count: int, batches: Iterator[FaceBatch]

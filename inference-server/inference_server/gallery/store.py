@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, text, update
@@ -23,9 +23,11 @@ from inference_server.gallery import (
     Reference,
 )
 from inference_server.gallery.database import open_database, outages_translated
-from inference_server.gallery.news import draw_mark, has_stamp, read_moment, read_news
+from inference_server.gallery.news import draw_mark, read_moment, read_news
 from inference_server.gallery.rows import changes_of, faces_by_person, reference_of, row_of
+from inference_server.gallery.stamped import add_embeddings, remove_embeddings, stamped, stamps_of
 from inference_server.gallery.tables import change, face, gallery, metadata, person, removal
+from inference_server.gallery.tallies import tallied
 
 GALLERY_ROW: Final = 1
 SCHEMA_LOCK: Final = 0x5265_756E  # any number that nobody else locks in this database
@@ -52,30 +54,42 @@ class SqlStore:
             connection.execute(insert(person).values(person_id=person_id))
             return Person(person_id, ()), True
 
-    def add_face(self, reference: Reference) -> tuple[Reference, bool]:
+    def add_face(
+        self, reference: Reference, also: Sequence[Reference] = ()
+    ) -> tuple[Reference, bool]:
         with self._writing() as connection:
             _demand_person(connection, reference.person_id)
             stored = _find(connection, reference.face_id)
             if stored is not None and not reference.repeats(stored):
                 raise FaceIdInUse(reference.face_id)
-            if stored is not None and reference.stamp == stored.stamp:
-                return stored, False
-            version = _next_version(connection)
-            _remove_faces(connection, face.c.face_id == reference.face_id, version)
-            connection.execute(insert(face).values(version=version, **row_of(reference)))
-            return reference, stored is None
+            held = stamps_of(connection, reference.face_id)
+            missing = [made for made in (reference, *also) if made.stamp not in held]
+            if not missing:
+                return stored or reference, False
+            version = next_version(connection)
+            with tallied(connection, reference.person_id):
+                if stored is not None and len(missing) <= len(also):  # some vectors are wanted
+                    add_embeddings(connection, missing, version)
+                    return stored, False
+                _remove_faces(connection, face.c.face_id == reference.face_id, version)
+                connection.execute(insert(face).values(version=version, **row_of(reference)))
+                add_embeddings(connection, also, version)
+                return reference, stored is None
 
     def remove_person(self, person_id: str) -> None:
         with self._writing() as connection:
             _demand_person(connection, person_id)
-            _remove_faces(connection, face.c.person_id == person_id, _next_version(connection))
+            with tallied(connection, person_id):
+                _remove_faces(connection, face.c.person_id == person_id, next_version(connection))
             connection.execute(delete(person).where(person.c.person_id == person_id))
 
     def remove_face(self, person_id: str, face_id: str) -> None:
         with self._writing() as connection:
             _demand_person(connection, person_id)
             wanted = and_(face.c.person_id == person_id, face.c.face_id == face_id)
-            if _remove_faces(connection, wanted, _next_version(connection)) == 0:
+            with tallied(connection, person_id):
+                removed = _remove_faces(connection, wanted, next_version(connection))
+            if removed == 0:
                 raise FaceNotFound(person_id, face_id)
 
     def list_persons(self, limit: int, after: str | None) -> PersonPage:
@@ -91,7 +105,7 @@ class SqlStore:
 
     def version(self) -> int:
         with self._reading() as connection:
-            return read_moment(connection).version
+            return version_of(connection)
 
     def moment(self) -> Moment:
         with self._reading() as connection:
@@ -104,20 +118,30 @@ class SqlStore:
 
     def changes_since(self, version: int, stamp: ModelStamp) -> Changes:
         gone = select(removal.c.face_id).where(removal.c.version > version)
+        faces = stamped(stamp, few=version > 0)
         came = (
-            select(face.c.face_id, face.c.person_id, face.c.base, face.c.heatmap)
-            .where(face.c.version > version, has_stamp(stamp))
-            .order_by(face.c.version, face.c.face_id)
+            select(faces)
+            .where(faces.c.version > version)
+            .order_by(faces.c.version, faces.c.face_id)
         )
         with self._reading() as connection:
             removed = frozenset(connection.execute(gone).scalars())
-            version = read_moment(connection).version
-            return changes_of(version, removed, connection.execute(came).all())
+            return changes_of(version_of(connection), removed, connection.execute(came).all())
 
     def count_outdated(self, stamp: ModelStamp) -> int:
-        outdated = select(func.count()).select_from(face).where(~has_stamp(stamp))
+        everybody = select(func.count()).select_from(face)
+        searchable = select(func.count()).select_from(stamped(stamp))
         with self._reading() as connection:
-            return connection.execute(outdated).scalar_one()
+            total: int = connection.execute(everybody).scalar_one()
+            return total - int(connection.execute(searchable).scalar_one())
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """For the other readers of this database: all that is read is of one moment."""
+        return self._reading()
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """For its other writers: one at a time, over all processes."""
+        return self._writing()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -162,7 +186,12 @@ class SqlStore:
         self._prepared = True
 
 
-def _next_version(connection: Connection) -> int:
+def version_of(connection: Connection) -> int:
+    version: int = connection.execute(select(gallery.c.version)).scalar_one()
+    return version
+
+
+def next_version(connection: Connection) -> int:
     """Called once in each transaction that changes what a search can find."""
     grown = update(gallery).values(version=gallery.c.version + 1).returning(gallery.c.version)
     version: int = connection.execute(grown).scalar_one()
@@ -187,6 +216,7 @@ def _find(connection: Connection, face_id: str) -> Reference | None:
 
 def _remove_faces(connection: Connection, wanted: ColumnElement[bool], version: int) -> int:
     """How many; each is written down, so that every index forgets it."""
+    remove_embeddings(connection, wanted)
     gone = connection.execute(delete(face).where(wanted).returning(face.c.face_id)).scalars().all()
     if gone:
         rows = [{"version": version, "face_id": face_id} for face_id in gone]
