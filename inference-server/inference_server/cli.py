@@ -1,4 +1,4 @@
-"""`inference-server`: run the server, or list its settings."""
+"""`inference-server`: run the server, fill its gallery in bulk, or list its settings."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from face_models.calibration import Calibration
 from face_models.errors import WeightsError
 from face_models.spec import load_specs
+from inference_server.bulk import BulkError
+from inference_server.gallery import StoreUnavailable
 from inference_server.gallery.database import open_database
 from inference_server.settings import Settings, SettingsError
 
@@ -21,10 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.umask(OTHERS_NOTHING)
     options = build_parser().parse_args(arguments)
     try:
-        options.command()
-    except (SettingsError, WeightsError) as error:
+        status = options.command(options)
+    except (SettingsError, WeightsError, BulkError, StoreUnavailable) as error:
         print(f"inference-server: {error}", file=sys.stderr)
         raise SystemExit(UNUSABLE) from error
+    if status:
+        raise SystemExit(status)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,12 +37,20 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="run until SIGTERM or SIGINT")
     serve.set_defaults(command=_serve)
+    enrol = commands.add_parser("enrol", help="enrol a folder, archive or manifest of photos")
+    enrol.add_argument("source", type=Path, help="folder of folders, ZIP or TAR of it, or a *.csv")
+    enrol.add_argument("--report", type=Path, metavar="FILE", help="refused photos, as CSV")
+    enrol.add_argument("--processes", type=_at_least_one, help="default: one per core")
+    enrol.add_argument(
+        "--ray", metavar="ADDRESS", help="on this Ray cluster (host:port, auto, local) instead"
+    )
+    enrol.set_defaults(command=_enrol)
     settings = commands.add_parser("settings", help="list the environment variables")
     settings.set_defaults(command=_list_settings)
     return parser
 
 
-def _serve() -> None:
+def _serve(_: argparse.Namespace) -> None:
     """What can never work is refused here, once, instead of by every worker in turn."""
     from inference_server.serving import Server, serve
 
@@ -45,6 +58,19 @@ def _serve() -> None:
     _check_database_url(settings.database_url)
     _check_weights(settings)
     serve(Server(settings))
+
+
+def _enrol(asked: argparse.Namespace) -> int:
+    from inference_server.bulk.command import enrol
+
+    return enrol(asked, os.environ)
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _check_database_url(url: str) -> None:
@@ -61,7 +87,7 @@ def _check_weights(settings: Settings) -> None:
     Calibration.load(settings.weights_dir)
 
 
-def _list_settings() -> None:
+def _list_settings(_: argparse.Namespace) -> None:
     for row in Settings.rows():
         print(f"{row.name:32} {row.default:30} {row.unit:12} {row.help}")
 

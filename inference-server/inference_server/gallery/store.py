@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -19,6 +19,7 @@ from inference_server.gallery import (
     PersonPage,
     Reference,
 )
+from inference_server.gallery.batches import Enrolled, Trace, Written, settle
 from inference_server.gallery.database import open_database, outages_translated
 from inference_server.gallery.rows import changes_of, faces_by_person, reference_of, row_of
 from inference_server.gallery.tables import face, gallery, metadata, person, removal
@@ -61,6 +62,22 @@ class SqlStore:
             connection.execute(insert(face).values(version=version, **row_of(reference)))
             return reference, stored is None
 
+    def add_faces(self, references: Sequence[Reference]) -> Sequence[Written]:
+        """Each as `add_face` would, in order; their persons are made where they are missing.
+
+        All of them raise the gallery's version by one, together.
+        """
+        with self._writing() as connection:
+            batch = settle(references, _traces(connection, [one.face_id for one in references]))
+            if batch.written:
+                _add_missing_persons(connection, {one.person_id for one in batch.written})
+                version = _next_version(connection)
+                ids = [one.face_id for one in batch.written]
+                _remove_faces(connection, face.c.face_id.in_(ids), version)
+                rows = [{"version": version, **row_of(one)} for one in batch.written]
+                connection.execute(insert(face), rows)
+            return batch.outcomes
+
     def remove_person(self, person_id: str) -> None:
         with self._writing() as connection:
             _demand_person(connection, person_id)
@@ -99,6 +116,20 @@ class SqlStore:
         with self._reading() as connection:
             removed = frozenset(connection.execute(gone).scalars())
             return changes_of(_version(connection), removed, connection.execute(came).all())
+
+    def find_enrolled(
+        self, person_ids: Sequence[str], photo_sha256s: Sequence[str], stamp: ModelStamp
+    ) -> Sequence[Enrolled]:
+        """Every face of one of these persons from one of these photos."""
+        wanted = select(
+            face.c.face_id,
+            face.c.person_id,
+            face.c.photo_sha256,
+            face.c.face_index,
+            _has_stamp(stamp).label("is_current"),
+        ).where(face.c.person_id.in_(person_ids), face.c.photo_sha256.in_(photo_sha256s))
+        with self._reading() as connection:
+            return [Enrolled(*row[:4], bool(row.is_current)) for row in connection.execute(wanted)]
 
     def count_outdated(self, stamp: ModelStamp) -> int:
         outdated = select(func.count()).select_from(face).where(~_has_stamp(stamp))
@@ -162,6 +193,28 @@ def _find(connection: Connection, face_id: str) -> Reference | None:
     return None if row is None else reference_of(row)
 
 
+def _traces(connection: Connection, face_ids: Sequence[str]) -> dict[str, Trace]:
+    wanted = select(
+        face.c.face_id,
+        face.c.person_id,
+        face.c.photo_sha256,
+        face.c.face_index,
+        face.c.base_sha256,
+        face.c.heatmap_sha256,
+    ).where(face.c.face_id.in_(face_ids))
+    return {
+        face_id: Trace(*origin, ModelStamp(base, heatmap))
+        for face_id, *origin, base, heatmap in connection.execute(wanted)
+    }
+
+
+def _add_missing_persons(connection: Connection, person_ids: Collection[str]) -> None:
+    found = connection.execute(select(person.c.person_id).where(person.c.person_id.in_(person_ids)))
+    missing = sorted(set(person_ids).difference(found.scalars()))
+    if missing:
+        connection.execute(insert(person), [{"person_id": one} for one in missing])
+
+
 def _remove_faces(connection: Connection, wanted: ColumnElement[bool], version: int) -> int:
     """How many; each is written down, so that every index forgets it."""
     gone = connection.execute(delete(face).where(wanted).returning(face.c.face_id)).scalars().all()
@@ -182,6 +235,6 @@ def _faces_by_person(
     listed = (
         select(face.c.person_id, face.c.face_id, face.c.quality, face.c.created_at)
         .where(face.c.person_id.in_(person_ids))
-        .order_by(face.c.person_id, face.c.version)
+        .order_by(face.c.person_id, face.c.version, face.c.face_id)
     )
     return faces_by_person(connection.execute(listed).all())
