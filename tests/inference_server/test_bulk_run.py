@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -39,8 +40,8 @@ EVERYBODY = 1000
 class HereExecutor:
     """Embeds in the caller's process; remembers how many photos it was given."""
 
-    def __init__(self, load: Callable = LoadPainted()) -> None:
-        self.pipeline = load()
+    def __init__(self) -> None:
+        self.pipeline = LoadPainted()()
         self.given = 0
 
     def run(self, photos: Iterable[Photo]) -> Iterator[Outcome]:
@@ -55,8 +56,9 @@ def enrol_source(
 ) -> Progress:
     executor = executor or HereExecutor()
     opened = open_source(source, MAX_PHOTO_BYTES)
-    progress = Progress(opened.count(), Report(report), StringIO())
-    BulkEnrolment(store, executor, stamp_of(executor.pipeline), progress).run(opened)
+    with closing(Report(report)) as told:
+        progress = Progress(opened.count(), told, StringIO())
+        BulkEnrolment(store, executor, stamp_of(executor.pipeline), progress).run(opened)
     return progress
 
 
@@ -67,9 +69,7 @@ def enrolled(store: SqlStore) -> dict[str, list[str]]:
 
 def vectors(store: SqlStore) -> dict[str, tuple[str, bytes, bytes]]:
     changes = store.changes_since(0, stamp_of(LoadPainted()()))
-    rows = zip(
-        changes.face_ids, changes.person_ids, *changes.vectors.values(), strict=True
-    )
+    rows = zip(changes.face_ids, changes.person_ids, *changes.vectors.values(), strict=True)
     return {face: (person, base.tobytes(), heat.tobytes()) for face, person, base, heat in rows}
 
 
