@@ -1,7 +1,7 @@
 """A manifest: CSV in UTF-8 with `person_id`, `photo` and, where wanted, `face_id` and `face`.
 
-Photos are named relative to the manifest's folder and lie below it. `gateway-server faces` writes
-such a file of everybody whom the gateway knows.
+Photos are named relative to the manifest's folder and lie below it. `gateway-server
+reenrol --manifest` writes such a file of everybody whom the gateway knows.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ kills it costs neither the actor nor the run.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ from inference_server.bulk.worker import LoadPipeline
 
 CHUNK_PHOTOS: Final = 8
 CHUNKS_WAITING: Final = 8
-BLOCK_BYTES: Final = 1024 * 1024  # small ones, so that outcomes come while the run goes on
+BLOCK_BYTES: Final = 64 * 1024  # about a chunk: every core gets some, and outcomes come early
 
 Batch = dict[str, Any]  # column -> array of pickled Photos, or Outcomes
 
@@ -47,8 +48,9 @@ class RayCluster:
             ray.init(self._address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise WorkersUnusable(f"Ray at {self._address}: {error}") from error
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans are no progress of ours
         context = ray.data.DataContext.get_current()
-        context.target_max_block_size = BLOCK_BYTES
+        context.target_min_block_size = context.target_max_block_size = BLOCK_BYTES
         context.enable_progress_bars = False
         return self
 
@@ -77,13 +79,11 @@ class RayCluster:
 
     def _outcomes(self, queue: Any) -> Any:  # noqa: ANN401 - Ray is there only with its extra
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        fed = ray.data.range(1, override_num_blocks=1).map_batches(
-            feed, fn_kwargs={"queue": queue}, num_cpus=0, scheduling_strategy=here
-        )
+        start = ray.data.from_items([{"photo": b""}])  # without a task of its own: no core is left
+        fed = start.map_batches(feed, fn_kwargs={"queue": queue}, num_cpus=0, label_selector=here)
         return fed.map_batches(
             RayEmbedder,
             fn_constructor_args=(self._load,),
