@@ -44,7 +44,9 @@ Start = Callable[[LoadPipeline], AbstractContextManager[Executor]]
 
 pytestmark = [
     pytest.mark.system,
-    # Ray 2.60 leaves the pipes to its own processes to the garbage collector
+    # what Ray 2.60 does to itself
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+    pytest.mark.filterwarnings("ignore:The minimum number of concurrent actors:UserWarning"),
     pytest.mark.filterwarnings("ignore:unclosed file <_io:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:subprocess [0-9]+ is still running:ResourceWarning"),
 ]

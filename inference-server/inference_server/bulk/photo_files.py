@@ -88,10 +88,11 @@ def read_file(folder: Path, path: str, max_bytes: int) -> bytes:
             "photo-missing",
             f"There is no such file that may be read; links are not followed: {error.strerror}.",
         ) from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise PhotoRefused("unreadable-entry", "It is no file.")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise PhotoRefused("unreadable-entry", "It is no file.")
         return read_at_most(file, found.st_size, max_bytes)
 
 
