@@ -1,6 +1,6 @@
-"""`make bench`: times our way and the paper's way side by side, in one run, on one core.
+"""`make bench`: times our way and another side by side, in one run; `embed` on one core.
 
-    .venv/bin/python tests/benchmarks/run.py [embed]
+    .venv/bin/python tests/benchmarks/run.py [embed | enrol]
 
 The machine may be noisy: the two take turns, and medians and their ratio are quoted.
 """
@@ -14,16 +14,24 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import embed
-from timing import Comparison
+import enrol
 
 from face_models.training.provenance import provenance
 
 REPORTS_DIR = Path(__file__).parents[1] / "reports"
-BENCHMARKS = {"embed": embed.run}
+BENCHMARKS = {"embed": embed.run, "enrol": enrol.run}
+
+
+class Figures(Protocol):
+    """What a benchmark has measured; as text it is a table."""
+
+    def figures(self) -> dict[str, float]: ...
 
 
 def main() -> None:
@@ -34,11 +42,11 @@ def main() -> None:
     options = parser.parse_args()
     core = pin_to_one_core()
     print(f"One core (number {core}), {options.rounds} turns each, after a warm-up.\n")
-    chosen = [options.benchmark] if options.benchmark else sorted(BENCHMARKS)
-    comparisons = [c for name in chosen for c in BENCHMARKS[name](options.rounds)]
-    for comparison in comparisons:
-        print(comparison, "\n")
-    write(comparisons, options.json)
+    for name in [options.benchmark] if options.benchmark else sorted(BENCHMARKS):
+        comparisons = BENCHMARKS[name](options.rounds)
+        for comparison in comparisons:
+            print(comparison, "\n")
+        write(name, comparisons, options.json)
 
 
 def pin_to_one_core() -> int:
@@ -47,13 +55,18 @@ def pin_to_one_core() -> int:
     return core
 
 
-def write(comparisons: list[Comparison], path: Path) -> None:
-    """One flat object: every way's median, every ratio, and where they come from."""
-    source = provenance("the shipped demo people and weights")
-    figures = {name: value for c in comparisons for name, value in c.figures().items()}
-    origin = asdict(source)
+def write(name: str, comparisons: Sequence[Figures], path: Path) -> None:
+    """One flat object: what this benchmark measured, and where that comes from, beside the rest.
+
+    `embed` has the plain names for its origin; another one's carry its own.
+    """
+    figures = {key: value for one in comparisons for key, value in one.figures().items()}
+    prefix = "" if name == "embed" else f"{name}_"
+    source = asdict(provenance("the shipped demo people and weights"))
+    origin = {f"{prefix}{key}": value for key, value in source.items()}
+    known = json.loads(path.read_text()) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**figures, **origin}, indent=2) + "\n")
+    path.write_text(json.dumps({**known, **figures, **origin}, indent=2) + "\n")
     print(f"Written to {os.path.relpath(path)}")
 
 

@@ -1,20 +1,24 @@
 """An executor: a process for each core of this machine, one photo at a time in each.
 
-Processes are started, not forked, so that ONNX Runtime never crosses a fork. Each has a pipe of its
-own: when one dies, it is known over which photo, and nobody else notices.
+Each process is an interpreter of its own, so that ONNX Runtime never crosses a fork and nothing of
+the caller's is imported there. Each has a pipe of its own: when one dies, it is known over which
+photo, and nobody else notices.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import os
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final, Self
 
 from inference_server.bulk import Outcome, Photo, Refused, WorkersUnusable
-from inference_server.bulk.worker import READY, LoadPipeline, work
+from inference_server.bulk.worker import READY, LoadPipeline
 
 ATTEMPTS: Final = 2
 END_TIMEOUT_S: Final = 5
@@ -91,14 +95,14 @@ class _Worker:
     """`photo` is what it works on; it is idle once it is ready and has none."""
 
     def __init__(self, load: LoadPipeline) -> None:
-        context = multiprocessing.get_context("spawn")
         self.connection: Connection[Any, Any]
-        self.connection, theirs = context.Pipe()
+        self.connection, theirs = Pipe()
         self.photo: Photo | None = None
         self._is_ready = False
-        self._process = context.Process(target=work, args=(theirs, load), daemon=True)
-        self._process.start()
+        self._process = _start(theirs)
         theirs.close()  # so that its end is noticed here
+        with suppress(ConnectionError):
+            self.connection.send(load)
 
     @property
     def is_idle(self) -> bool:
@@ -122,8 +126,19 @@ class _Worker:
     def end(self) -> int | None:
         """Its exit status, as Python tells it: negative for a signal."""
         self.connection.close()
-        self._process.join(END_TIMEOUT_S)
-        if self._process.is_alive():
+        try:
+            return self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.join()
-        return self._process.exitcode
+            return self._process.wait()
+
+
+def _start(connection: Connection[Any, Any]) -> subprocess.Popen[bytes]:
+    """It finds its modules where this process does."""
+    descriptor = connection.fileno()
+    return subprocess.Popen(  # noqa: S603 - this interpreter, fixed arguments
+        [sys.executable, "-m", "inference_server.bulk.worker", str(descriptor)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.DEVNULL,
+        pass_fds=[descriptor],
+    )

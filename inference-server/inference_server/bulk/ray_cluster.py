@@ -26,9 +26,11 @@ from inference_server.bulk.worker import LoadPipeline
 
 CHUNK_PHOTOS: Final = 8
 CHUNKS_WAITING: Final = 8
-BLOCK_BYTES: Final = 64 * 1024  # about a chunk: every core gets some, and outcomes come early
+A_ROW: Final = 1
+"""Bytes of a block: Ray makes none smaller than a row, which is a chunk of photos. So every core
+gets some, and outcomes come early."""
 
-Batch = dict[str, Any]  # column -> array of pickled Photos, or Outcomes
+Batch = dict[str, Any]  # column -> array with one pickled list, of Photos or of Outcomes
 
 
 class RayCluster:
@@ -50,7 +52,7 @@ class RayCluster:
             raise WorkersUnusable(f"Ray at {self._address}: {error}") from error
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans are no progress of ours
         context = ray.data.DataContext.get_current()
-        context.target_min_block_size = context.target_max_block_size = BLOCK_BYTES
+        context.target_min_block_size = context.target_max_block_size = A_ROW
         context.enable_progress_bars = False
         return self
 
@@ -66,8 +68,7 @@ class RayCluster:
         feeder.start()
         try:
             for batch in self._outcomes(feeder.queue).iter_batches(batch_size=None):
-                for pickled in batch["outcome"]:
-                    outcome: Outcome = pickle.loads(pickled)  # noqa: S301 - our own actors'
+                for outcome in _unpacked(batch["outcomes"]):
                     feeder.waiting.pop(_name_of(outcome), None)
                     yield outcome
         except ray.exceptions.RayError as error:
@@ -82,12 +83,12 @@ class RayCluster:
 
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
         cores = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        start = ray.data.from_items([{"photo": b""}])  # without a task of its own: no core is left
+        start = ray.data.from_items([{"photos": b""}])  # without a task of its own: no core is left
         fed = start.map_batches(feed, fn_kwargs={"queue": queue}, num_cpus=0, label_selector=here)
         return fed.map_batches(
             RayEmbedder,
             fn_constructor_args=(self._load,),
-            batch_size=CHUNK_PHOTOS,
+            batch_size=1,
             num_cpus=1,
             compute=ray.data.ActorPoolStrategy(size=cores),
         )
@@ -100,14 +101,13 @@ class RayEmbedder:
         self._process = ProcessPool(load, processes=1)
 
     def __call__(self, batch: Batch) -> Batch:
-        photos = [pickle.loads(one) for one in batch["photo"]]  # noqa: S301 - our own driver's
-        return {"outcome": [pickle.dumps(one) for one in self._process.run(photos)]}
+        return {"outcomes": _packed(list(self._process.run(_unpacked(batch["photos"]))))}
 
 
 def feed(_: Batch, queue: Any) -> Iterator[Batch]:  # noqa: ANN401 - ray.util.queue.Queue
     """What the queue brings, until it brings None."""
-    while (chunk := queue.get()) is not None:
-        yield {"photo": chunk}
+    while (photos := queue.get()) is not None:
+        yield {"photos": photos}
     queue.put(None)  # for a second attempt of this task, which would wait for ever
 
 
@@ -129,7 +129,7 @@ class _Feeder(Thread):
         try:
             while chunk := list(islice(self._photos, CHUNK_PHOTOS)):
                 self.waiting.update(dict.fromkeys((one.name, one.person_id) for one in chunk))
-                self.queue.put([pickle.dumps(one) for one in chunk])
+                self.queue.put(_packed(chunk))
         except RayError:  # the queue was shut down: the run has ended for another reason
             return
         except Exception as error:  # noqa: BLE001 - raised again by `check`, in the run's thread
@@ -149,6 +149,15 @@ class _Feeder(Thread):
         for name, person_id in self.waiting:
             told = "The machine that worked on it went away; start again to go on."
             yield Refused(name, person_id, "internal-error", told)
+
+
+def _packed(chunk: list[Any]) -> list[bytes]:
+    return [pickle.dumps(chunk)]
+
+
+def _unpacked(rows: Iterable[bytes]) -> list[Any]:
+    """What this process, or an actor of its own, has packed."""
+    return [one for row in rows for one in pickle.loads(row)]  # noqa: S301
 
 
 def _name_of(outcome: Outcome) -> tuple[str, str]:

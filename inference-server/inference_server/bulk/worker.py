@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from face_models.errors import EmbeddingFailed, PhotoError
 from face_models.pipeline import Pipeline, PipelineSettings
@@ -49,11 +50,16 @@ class PhotoEmbedder:
         return Embedded(photo.name, reference)
 
 
-def work(connection: Connection, load: LoadPipeline) -> None:
+def work(connection: Connection[Any, Any]) -> None:
     """Until whoever holds the other end lets go of it, killed or not."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    embedder = PhotoEmbedder(load())
     with suppress(EOFError, ConnectionError):
+        load: LoadPipeline = connection.recv()
+        embedder = PhotoEmbedder(load())
         connection.send(READY)
         while True:
             connection.send(embedder.embed(connection.recv()))
+
+
+if __name__ == "__main__":
+    work(Connection(int(sys.argv[1])))
