@@ -41,7 +41,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "bench.json")
     options = parser.parse_args()
     core = pin_to_one_core()
-    print(f"One core (number {core}), {options.rounds} turns each, after a warm-up.\n")
+    print(
+        f"Core {core} alone, {options.rounds} turns after a warm-up, where nothing else is said.\n"
+    )
     for name in [options.benchmark] if options.benchmark else sorted(BENCHMARKS):
         comparisons = BENCHMARKS[name](options.rounds)
         for comparison in comparisons:
