@@ -17,6 +17,7 @@ from gateway_server.tables import Face, Photo
 
 COLUMNS = ("person_id", "face_id", "photo", "face")
 FACES_AT_A_TIME = 1000
+AnyRow = Row[*tuple[Any, ...]]
 
 
 async def write_manifest(database: Database, photo_dir: Path, file: Path) -> int:
@@ -48,7 +49,7 @@ def _folder_between(file: Path, photo_dir: Path) -> Path:
         ) from error
 
 
-async def _faces(database: Database) -> AsyncIterator[Sequence[Row[Any]]]:
+async def _faces(database: Database) -> AsyncIterator[Sequence[AnyRow]]:
     wanted = (
         select(Face.person_id, Face.id, Face.face_index, Photo.sha256, Photo.media_type)
         .join(Photo, Photo.sha256 == Face.photo_sha256)
@@ -66,6 +67,6 @@ async def _faces(database: Database) -> AsyncIterator[Sequence[Row[Any]]]:
         after = rows[-1].id
 
 
-def _line(row: Row[Any], photos: Path) -> Sequence[str | int]:
+def _line(row: AnyRow, photos: Path) -> Sequence[str | int]:
     path = photos / PhotoName(row.sha256, row.media_type).path
     return row.person_id, row.id, path.as_posix(), "" if row.face_index is None else row.face_index

@@ -94,7 +94,7 @@ class TarSource:
         with self._path.open("rb") as packed:
             stream = _Metered(packed)
             try:
-                with tarfile.open(fileobj=stream, mode="r|") as archive:
+                with tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
                     yield from self._entries(archive, stream)
             except _DAMAGE as error:
                 raise SourceUnusable(f"{self._path} is no sound archive: {error}.") from error
@@ -106,7 +106,7 @@ class TarSource:
             entry = archive.next()
             if entry is None:
                 return
-            archive.members = []  # tarfile would remember every one
+            archive.members = []  # type: ignore[attr-defined]  # it would remember every one
             end_of_last = entry.offset_data + _padded(entry.size)
             stream.allowed_bytes = end_of_last
             if not entry.isdir() and not is_hidden(entry.name):

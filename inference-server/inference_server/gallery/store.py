@@ -129,7 +129,7 @@ class SqlStore:
             _has_stamp(stamp).label("is_current"),
         ).where(face.c.person_id.in_(person_ids), face.c.photo_sha256.in_(photo_sha256s))
         with self._reading() as connection:
-            return [Enrolled(*row[:4], bool(row.is_current)) for row in connection.execute(wanted)]
+            return [Enrolled(**row) for row in connection.execute(wanted).mappings()]
 
     def count_outdated(self, stamp: ModelStamp) -> int:
         outdated = select(func.count()).select_from(face).where(~_has_stamp(stamp))
@@ -203,8 +203,13 @@ def _traces(connection: Connection, face_ids: Sequence[str]) -> dict[str, Trace]
         face.c.heatmap_sha256,
     ).where(face.c.face_id.in_(face_ids))
     return {
-        face_id: Trace(*origin, ModelStamp(base, heatmap))
-        for face_id, *origin, base, heatmap in connection.execute(wanted)
+        row.face_id: Trace(
+            row.person_id,
+            row.photo_sha256,
+            row.face_index,
+            ModelStamp(row.base_sha256, row.heatmap_sha256),
+        )
+        for row in connection.execute(wanted)
     }
 
 
