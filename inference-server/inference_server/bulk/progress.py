@@ -52,7 +52,7 @@ class Progress:
         self,
         total: int | None,
         report: Report,
-        out: TextIO = sys.stderr,
+        out: TextIO | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.faces = 0
@@ -60,7 +60,7 @@ class Progress:
         self.reasons: Counter[str] = Counter()
         self._total = total
         self._report = report
-        self._out = out
+        self._out = out or sys.stderr
         self._clock = clock
         self._began = self._drawn = clock()
         self._lock = Lock()
