@@ -50,7 +50,7 @@ class RayCluster:
             ray.init(self._address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise WorkersUnusable(f"Ray at {self._address}: {error}") from error
-        logging.getLogger("ray.data").setLevel(logging.ERROR)  # its plans are no progress of ours
+        logging.disable(logging.WARNING)  # Ray's plans would break up the progress
         context = ray.data.DataContext.get_current()
         context.target_min_block_size = context.target_max_block_size = A_ROW
         context.enable_progress_bars = False
@@ -60,6 +60,7 @@ class RayCluster:
         import ray
 
         ray.shutdown()
+        logging.disable(logging.NOTSET)
 
     def run(self, photos: Iterable[Photo]) -> Iterator[Outcome]:
         import ray
