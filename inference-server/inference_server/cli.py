@@ -1,4 +1,4 @@
-"""`inference-server`: run the server, look after its index, or list its settings."""
+"""`inference-server`: run the server, fill its gallery, look after its index, list its settings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from face_models.calibration import Calibration
 from face_models.errors import WeightsError
 from face_models.spec import load_specs
+from inference_server.bulk import BulkError
 from inference_server.gallery import StoreUnavailable
 from inference_server.gallery.database import open_database
 from inference_server.gallery.milvus_connection import check_index_url
@@ -25,10 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.umask(OTHERS_NOTHING)
     options = build_parser().parse_args(arguments)
     try:
-        options.command(options)
-    except (SettingsError, StoreUnavailable, WeightsError) as error:
+        status = options.command(options)
+    except (SettingsError, WeightsError, BulkError, StoreUnavailable) as error:
         print(f"inference-server: {error}", file=sys.stderr)
         raise SystemExit(UNUSABLE) from error
+    if status:
+        raise SystemExit(status)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -36,6 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="run until SIGTERM or SIGINT")
     serve.set_defaults(command=_serve)
+    enrol = commands.add_parser("enrol", help="enrol a folder, archive or manifest of photos")
+    enrol.add_argument("source", type=Path, help="folder of folders, ZIP or TAR of it, or a *.csv")
+    enrol.add_argument("--report", type=Path, metavar="FILE", help="refused photos, as CSV")
+    enrol.add_argument("--processes", type=_at_least_one, help="default: one per core")
+    enrol.add_argument(
+        "--ray", metavar="ADDRESS", help="on this Ray cluster (host:port, auto, local) instead"
+    )
+    enrol.set_defaults(command=_enrol)
     add_index_commands(commands)
     settings = commands.add_parser("settings", help="list the environment variables")
     settings.set_defaults(command=_list_settings)
@@ -53,6 +64,19 @@ def _serve(_: argparse.Namespace) -> None:
         if folder is not None:
             _check_weights(folder)
     serve(Server(settings))
+
+
+def _enrol(asked: argparse.Namespace) -> int:
+    from inference_server.bulk.command import enrol
+
+    return enrol(asked, os.environ)
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def _check_database_url(url: str) -> None:

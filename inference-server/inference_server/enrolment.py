@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from face_models.errors import FaceModelsError, NoSuchFace
 from face_models.pipeline import Box, Face
 from inference_server.face_pipeline import FacePipeline, stamp_of
-from inference_server.gallery import Reference, Registry
+from inference_server.gallery import ModelStamp, Reference, Registry
 
 SAME_FACE_OVERLAP: Final = 0.5
 """Intersection over union, from which on two detectors' boxes of one photo are of one face."""
@@ -22,6 +22,16 @@ log = logging.getLogger(__name__)
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose face of which photo a reference is; `face` None: the best one."""
+
+    person_id: str
+    face_id: str
+    face: int | None
+    photo_sha256: str
 
 
 class Enroller:
@@ -48,22 +58,8 @@ class Enroller:
         Raises:
             PhotoError, EmbeddingFailed, PersonNotFound, FaceIdInUse, StoreUnavailable
         """
-        analysis = self._pipeline.analyse(photo)
-        chosen = self._pipeline.choose(analysis, face)
-        embeddings = self._pipeline.embed([chosen])
-        reference = Reference(
-            face_id=face_id,
-            person_id=person_id,
-            base=embeddings.base[0],
-            heatmap=embeddings.heatmap[0],
-            stamp=self._stamp,
-            photo_sha256=hashlib.sha256(photo).hexdigest(),
-            face_index=chosen.index,
-            box=chosen.box,
-            quality=chosen.quality,
-            warnings=(*analysis.warnings_for(face), *chosen.warnings),
-            created_at=self._now(),
-        )
+        origin = Origin(person_id, face_id, face, hashlib.sha256(photo).hexdigest())
+        reference, chosen = make_reference(self._pipeline, self._stamp, photo, origin, self._now)
         also = (self._by_other(other, photo, chosen, reference) for other in self._others)
         return self._registry.add_face(reference, [made for made in also if made is not None])
 
@@ -102,3 +98,36 @@ def overlap(a: Box, b: Box) -> float:
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     shared = max(width, 0.0) * max(height, 0.0)
     return shared / max(a[2] * a[3] + b[2] * b[3] - shared, 1e-9)
+
+
+def make_reference(
+    pipeline: FacePipeline,
+    stamp: ModelStamp,
+    photo: bytes,
+    origin: Origin,
+    now: Callable[[], datetime] = utc_now,
+) -> tuple[Reference, Face]:
+    """The one way from a photo to a reference, over HTTP as in bulk, and the face it is of.
+
+    `stamp`: of the pipeline.
+
+    Raises:
+        PhotoError, EmbeddingFailed
+    """
+    analysis = pipeline.analyse(photo)
+    chosen = pipeline.choose(analysis, origin.face)
+    embeddings = pipeline.embed([chosen])
+    reference = Reference(
+        face_id=origin.face_id,
+        person_id=origin.person_id,
+        base=embeddings.base[0],
+        heatmap=embeddings.heatmap[0],
+        stamp=stamp,
+        photo_sha256=origin.photo_sha256,
+        face_index=chosen.index,
+        box=chosen.box,
+        quality=chosen.quality,
+        warnings=(*analysis.warnings_for(origin.face), *chosen.warnings),
+        created_at=now(),
+    )
+    return reference, chosen

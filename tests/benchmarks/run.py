@@ -1,6 +1,6 @@
-"""`make bench`: times our way and the paper's way side by side, in one run, on one core.
+"""`make bench`: times our way and another side by side, in one run.
 
-    .venv/bin/python tests/benchmarks/run.py [embed|search]
+    .venv/bin/python tests/benchmarks/run.py [embed | enrol | search]
 
 The machine may be noisy: the two take turns, and medians and their ratio are quoted.
 """
@@ -19,13 +19,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import embed
+import enrol
 import search
 from timing import Measured
 
 from face_models.training.provenance import provenance
 
 REPORTS_DIR = Path(__file__).parents[1] / "reports"
-BENCHMARKS = {"embed": embed, "search": search}
+BENCHMARKS = {"embed": embed, "enrol": enrol, "search": search}
 
 
 def main() -> None:
@@ -35,7 +36,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "bench.json")
     options = parser.parse_args()
     core = pin_to_one_core()
-    print(f"One core (number {core}), {options.rounds} turns each, after a warm-up.\n")
+    print(
+        f"Core {core} alone, {options.rounds} turns after a warm-up, where nothing else is said.\n"
+    )
     chosen = [options.benchmark] if options.benchmark else sorted(BENCHMARKS)
     for name in chosen:
         measured = BENCHMARKS[name].run(options.rounds)
@@ -51,11 +54,15 @@ def pin_to_one_core() -> int:
 
 
 def write(name: str, measured: Sequence[Measured], path: Path) -> None:
-    """One flat object: the figures of this benchmark and where they come from; others' stay."""
+    """One flat object: the figures of this benchmark and where they come from; others' stay.
+
+    `commit` and `date` are those of the latest run of any.
+    """
     source = asdict(provenance(BENCHMARKS[name].DATA))
     kept = json.loads(path.read_text()) if path.exists() else {}
     figures = {key: value for each in measured for key, value in each.figures().items()}
-    origin = {f"{name}_{key}": value for key, value in source.items()}
+    latest = {key: source[key] for key in ("commit", "date")}
+    origin = {f"{name}_{key}": value for key, value in source.items()} | latest
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**kept, **figures, **origin}, indent=2) + "\n")
     print(f"Written to {os.path.relpath(path)}")

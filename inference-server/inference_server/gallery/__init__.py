@@ -207,7 +207,7 @@ class SearchResult:
 
 
 class Registry(Protocol):
-    """Enrolment and removal. Every change adds one to the gallery's version in its transaction."""
+    """Enrolment and removal. Every transaction that changes faces adds one to the version."""
 
     def add_person(self, person_id: str) -> tuple[Person, bool]:
         """The person, and whether they are new."""

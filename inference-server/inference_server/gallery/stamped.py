@@ -31,7 +31,7 @@ def stamped(stamp: ModelStamp, *, few: bool = False) -> Subquery:
     """
     own = select(
         face.c.face_id, face.c.person_id, face.c.version, face.c.base, face.c.heatmap
-    ).where(_is_by(face, stamp, few=few))
+    ).where(is_by(face, stamp, few=few))
     beside = (
         select(
             embedding.c.face_id,
@@ -41,12 +41,13 @@ def stamped(stamp: ModelStamp, *, few: bool = False) -> Subquery:
             embedding.c.heatmap,
         )
         .join_from(embedding, face, face.c.face_id == embedding.c.face_id)
-        .where(_is_by(embedding, stamp, few=few))
+        .where(is_by(embedding, stamp, few=few))
     )
     return union_all(own, beside).subquery("stamped")
 
 
-def _is_by(table: Table, stamp: ModelStamp, *, few: bool) -> ColumnElement[bool]:
+def is_by(table: Table, stamp: ModelStamp, *, few: bool = False) -> ColumnElement[bool]:
+    """`table`: face or embedding."""
     base: ColumnElement[str] = table.c.base_sha256
     heatmap: ColumnElement[str] = table.c.heatmap_sha256
     if few:  # an expression is not what is indexed

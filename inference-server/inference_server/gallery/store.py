@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
@@ -22,8 +22,10 @@ from inference_server.gallery import (
     PersonPage,
     Reference,
 )
+from inference_server.gallery.batches import Enrolled, Written, settle
 from inference_server.gallery.database import open_database, outages_translated
 from inference_server.gallery.news import draw_mark, read_moment, read_news
+from inference_server.gallery.origins import read_enrolled, read_traces
 from inference_server.gallery.rows import changes_of, faces_by_person, reference_of, row_of
 from inference_server.gallery.stamped import add_embeddings, remove_embeddings, stamped, stamps_of
 from inference_server.gallery.tables import change, face, gallery, metadata, person, removal
@@ -67,7 +69,7 @@ class SqlStore:
             if not missing:
                 return stored or reference, False
             version = next_version(connection)
-            with tallied(connection, reference.person_id):
+            with tallied(connection, [reference.person_id]):
                 if stored is not None and len(missing) <= len(also):  # some vectors are wanted
                     add_embeddings(connection, missing, version)
                     return stored, False
@@ -76,10 +78,28 @@ class SqlStore:
                 add_embeddings(connection, also, version)
                 return reference, stored is None
 
+    def add_faces(self, references: Sequence[Reference]) -> Sequence[Written]:
+        """Each as `add_face` would, in order; their persons are made where they are missing.
+
+        All of them raise the gallery's version by one, together.
+        """
+        with self._writing() as connection:
+            batch = settle(references, read_traces(connection, [one.face_id for one in references]))
+            if batch.written:
+                persons = {one.person_id for one in batch.written}
+                _add_missing_persons(connection, persons)
+                version = next_version(connection)
+                with tallied(connection, persons):
+                    ids = [one.face_id for one in batch.written]
+                    _remove_faces(connection, face.c.face_id.in_(ids), version)
+                    rows = [{"version": version, **row_of(one)} for one in batch.written]
+                    connection.execute(insert(face), rows)
+            return batch.outcomes
+
     def remove_person(self, person_id: str) -> None:
         with self._writing() as connection:
             _demand_person(connection, person_id)
-            with tallied(connection, person_id):
+            with tallied(connection, [person_id]):
                 _remove_faces(connection, face.c.person_id == person_id, next_version(connection))
             connection.execute(delete(person).where(person.c.person_id == person_id))
 
@@ -87,7 +107,7 @@ class SqlStore:
         with self._writing() as connection:
             _demand_person(connection, person_id)
             wanted = and_(face.c.person_id == person_id, face.c.face_id == face_id)
-            with tallied(connection, person_id):
+            with tallied(connection, [person_id]):
                 removed = _remove_faces(connection, wanted, next_version(connection))
             if removed == 0:
                 raise FaceNotFound(person_id, face_id)
@@ -127,6 +147,13 @@ class SqlStore:
         with self._reading() as connection:
             removed = frozenset(connection.execute(gone).scalars())
             return changes_of(version_of(connection), removed, connection.execute(came).all())
+
+    def find_enrolled(
+        self, person_ids: Sequence[str], photo_sha256s: Sequence[str], stamp: ModelStamp
+    ) -> Sequence[Enrolled]:
+        """Every face of one of these persons from one of these photos."""
+        with self._reading() as connection:
+            return read_enrolled(connection, person_ids, photo_sha256s, stamp)
 
     def count_outdated(self, stamp: ModelStamp) -> int:
         everybody = select(func.count()).select_from(face)
@@ -214,6 +241,13 @@ def _find(connection: Connection, face_id: str) -> Reference | None:
     return None if row is None else reference_of(row)
 
 
+def _add_missing_persons(connection: Connection, person_ids: Collection[str]) -> None:
+    found = connection.execute(select(person.c.person_id).where(person.c.person_id.in_(person_ids)))
+    missing = sorted(set(person_ids).difference(found.scalars()))
+    if missing:
+        connection.execute(insert(person), [{"person_id": one} for one in missing])
+
+
 def _remove_faces(connection: Connection, wanted: ColumnElement[bool], version: int) -> int:
     """How many; each is written down, so that every index forgets it."""
     remove_embeddings(connection, wanted)
@@ -231,6 +265,6 @@ def _faces_by_person(
     listed = (
         select(face.c.person_id, face.c.face_id, face.c.quality, face.c.created_at)
         .where(face.c.person_id.in_(person_ids))
-        .order_by(face.c.person_id, face.c.version)
+        .order_by(face.c.person_id, face.c.version, face.c.face_id)
     )
     return faces_by_person(connection.execute(listed).all())

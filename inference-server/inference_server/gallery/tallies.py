@@ -6,7 +6,7 @@ Counting them anew would read the whole gallery after every enrolment.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, distinct, func, insert, select, union_all, update
@@ -24,26 +24,33 @@ def read_tally(connection: Connection, stamp: ModelStamp) -> tuple[int, int]:
 
 
 @contextmanager
-def tallied(connection: Connection, person_id: str) -> Iterator[None]:
-    """Around every change of a person's faces, in a transaction that writes."""
-    before = _faces_of(connection, person_id)
+def tallied(connection: Connection, person_ids: Collection[str]) -> Iterator[None]:
+    """Around every change of these persons' faces, in a transaction that writes."""
+    before = _faces_of(connection, person_ids)
     yield
-    after = _faces_of(connection, person_id)
-    for stamp in before | after:
-        persons = (after[stamp] > 0) - (before[stamp] > 0)
-        _add(connection, stamp, persons, after[stamp] - before[stamp])
+    after = _faces_of(connection, person_ids)
+    persons, faces = Counter[ModelStamp](), Counter[ModelStamp]()
+    for stamp, person_id in before | after:
+        was, is_now = before[stamp, person_id], after[stamp, person_id]
+        persons[stamp] += (is_now > 0) - (was > 0)
+        faces[stamp] += is_now - was
+    for stamp in faces:
+        _add(connection, stamp, persons[stamp], faces[stamp])
 
 
-def _faces_of(connection: Connection, person_id: str) -> Counter[ModelStamp]:
+def _faces_of(
+    connection: Connection, person_ids: Collection[str]
+) -> Counter[tuple[ModelStamp, str]]:
     """By whom they were embedded. Asked by person alone: they have few faces, a stamp has all."""
-    own = select(face.c.base_sha256, face.c.heatmap_sha256).where(face.c.person_id == person_id)
+    theirs = face.c.person_id.in_(person_ids)
+    own = select(face.c.base_sha256, face.c.heatmap_sha256, face.c.person_id).where(theirs)
     beside = (
-        select(embedding.c.base_sha256, embedding.c.heatmap_sha256)
+        select(embedding.c.base_sha256, embedding.c.heatmap_sha256, face.c.person_id)
         .join_from(face, embedding, face.c.face_id == embedding.c.face_id)
-        .where(face.c.person_id == person_id)
+        .where(theirs)
     )
     rows = connection.execute(union_all(own, beside))
-    return Counter(ModelStamp(base, heatmap) for base, heatmap in rows)
+    return Counter((ModelStamp(base, heatmap), person_id) for base, heatmap, person_id in rows)
 
 
 def _add(connection: Connection, stamp: ModelStamp, persons: int, faces: int) -> None:
