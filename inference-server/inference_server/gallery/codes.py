@@ -135,5 +135,5 @@ def _fast_scan(codes: Codes, grid: Grid) -> Any:  # noqa: ANN401 - FAISS has no 
     faiss.copy_array_to_vector(np.ascontiguousarray(codes).ravel(), plain.codes)
     plain.is_trained, plain.ntotal = True, len(codes)
     packed = faiss.IndexPQFastScan(plain)  # type: ignore[arg-type]  # one constructor of several
-    packed.orig_codes = None  # it has its own copy in another order; the first may go
+    packed.orig_codes = None  # type: ignore[attr-defined]  # it has its own copy, in another order
     return packed

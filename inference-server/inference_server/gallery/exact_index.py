@@ -76,10 +76,11 @@ class ExactIndex:
             self._go_without_shelf(error)
 
     def _tidy_alone(self) -> None:
+        """Catches up no more: whoever needs a new base would wait for the shelf, held here."""
         fetched = self._shelf.fetch(self._stamp)
         if fetched is not None:
             self._adopt(*fetched)
-        view = self._caught_up()
+        view = self._latest
         too_long = len(view.tail) > self._longest_tail
         if view.base.buried or too_long or not self._shelf.keeps_only(view.base.segment):
             count = view.faces if view.base.segment.count or too_long else 0
