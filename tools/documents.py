@@ -50,6 +50,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "identification": lambda: _table(*results.identification()),
     "detection": lambda: _table(*results.detection()),
     "drills": lambda: _table(*results.drills()),
+    "milvus": lambda: _table(*results.milvus()),
     "speed": lambda: _table(*results.speed()),
 }
 

@@ -192,6 +192,23 @@ def speed() -> tuple[tuple[str, ...], Rows]:
     return head, rows
 
 
+def milvus() -> tuple[tuple[str, ...], Rows]:
+    """Exact search in process and Milvus Lite, in turns; see the command for what is measured."""
+    head = ("faces", "exact: p50", "memory", "Milvus Lite: p50", "memory", "built in")
+    rows = [
+        (
+            f"{size['faces']:,}",
+            f"{size['exact_p50_ms']:.1f} ms",
+            f"{size['exact_mib']:.0f} MiB",
+            f"{size['milvus_p50_ms']:.0f} ms",
+            f"{size['milvus_mib']:.0f} MiB",
+            f"{size['build_s']:.1f} s",
+        )
+        for size in read(TEST_REPORTS / "milvus.json")["sizes"]
+    ]
+    return head, rows
+
+
 def detection() -> tuple[tuple[str, ...], Rows]:
     """The detector as it is served, on the held-out photos of its data set."""
     report = read(MODEL_REPORTS / "detector.json")

@@ -6,11 +6,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 
 from gateway_server import audit_commands, key_commands, retention_commands
 from gateway_server.analysis import export, stats
+from gateway_server.audit import append
+from gateway_server.commands import with_database
+from gateway_server.database import Database
 from gateway_server.gateway import open_gateway
 from gateway_server.imports import command as import_command
+from gateway_server.manifest import write_manifest
 from gateway_server.metrics import Metrics
 from gateway_server.problems import Problem
 from gateway_server.reenrolment import Reenrolment, Resent
@@ -38,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     reenrol = commands.add_parser("reenrol", help="fill the gallery again from the stored photos")
     reenrol.add_argument(
         "--all", action="store_true", help="go on after a photo that could not be sent"
+    )
+    reenrol.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="send nothing, list all for a bulk enrolment"
     )
     reenrol.set_defaults(run=_reenrol)
     settings = commands.add_parser("settings", help="list every environment variable")
@@ -75,12 +83,28 @@ def _serve(_asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
 
 
 def _reenrol(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    if asked.manifest is not None:
+        return _write_manifest(asked.manifest, environment)
+
     async def reenrol() -> int:
         settings = Settings.from_mapping(environment)
         async with open_gateway(settings, Metrics(), None) as gateway:
             return await report_reenrolment(gateway.reenrolment, to_the_end=asked.all)
 
     return asyncio.run(reenrol())
+
+
+def _write_manifest(file: Path, environment: Mapping[str, str]) -> int:
+    photo_dir = Settings.read_retention(environment).photo_dir
+
+    async def write(database: Database) -> int:
+        async with database.write() as session:
+            await append(session, "export")
+        faces = await write_manifest(database, photo_dir, file)
+        print(f"{faces} faces: inference-server enrol {file}")
+        return 0
+
+    return with_database(environment, write)
 
 
 async def report_reenrolment(reenrolment: Reenrolment, *, to_the_end: bool) -> int:

@@ -14,16 +14,16 @@ from flask import Flask, Response, g, request
 from face_models.photo import PhotoLimits
 from face_models.pipeline import Pipeline, PipelineSettings
 from inference_server import routes
-from inference_server.enrolment import Enroller
-from inference_server.face_pipeline import FacePipeline, fingerprints_of, stamp_of
+from inference_server.face_pipeline import FacePipeline, stamp_of
 from inference_server.gallery import Gallery
-from inference_server.gallery.exact_index import ExactIndex
 from inference_server.gallery.store import SqlStore
+from inference_server.gallery.switches import SqlSwitches
+from inference_server.indexes import SHADOWS, discard_unused_snapshots, look_after, open_index
 from inference_server.intake import FORM_OVERHEAD_BYTES, PhotoRequest, checked_identifier
-from inference_server.matcher import Matcher, Policy
+from inference_server.matcher import Policy
 from inference_server.metrics import NO_ROUTE, Metrics
+from inference_server.networks import Shadow, rota_of
 from inference_server.problems import Unauthorized, handle_problems
-from inference_server.readiness import ReadinessCheck
 from inference_server.routes import Services
 from inference_server.settings import Settings
 
@@ -43,13 +43,28 @@ def assemble(settings: Settings) -> Flask:
     demands = demands_of(settings)
     pipeline = Pipeline.load(settings.weights_dir, settings.onnx_threads, demands)
     store = SqlStore(settings.database_url)
-    return create_app(settings, pipeline, Gallery(store, ExactIndex(store, stamp_of(pipeline))))
+    index = open_index(settings, store, stamp_of(pipeline))
+    look_after(index)
+    discard_unused_snapshots(settings)
+    return create_app(settings, pipeline, Gallery(store, index), _shadow(settings, store))
 
 
-def create_app(settings: Settings, pipeline: FacePipeline, gallery: Gallery) -> Flask:
+def _shadow(settings: Settings, store: SqlStore) -> Shadow | None:
+    if settings.shadow_weights_dir is None:
+        return None
+    demands = demands_of(settings)
+    pipeline = Pipeline.load(settings.shadow_weights_dir, settings.onnx_threads, demands)
+    index = open_index(settings, store, stamp_of(pipeline), SHADOWS)
+    look_after(index)
+    return Shadow(pipeline, index, SqlSwitches(store))
+
+
+def create_app(
+    settings: Settings, pipeline: FacePipeline, gallery: Gallery, shadow: Shadow | None = None
+) -> Flask:
     app = Flask(__name__, static_folder=None)
     _limit(app, settings)
-    app.extensions[Services.EXTENSION] = _services(settings, pipeline, gallery)
+    app.extensions[Services.EXTENSION] = _services(settings, pipeline, gallery, shadow)
     app.before_request(_name_request)
     app.before_request(_demand_token)
     app.before_request(_check_identifiers)
@@ -84,16 +99,14 @@ def _limit(app: Flask, settings: Settings) -> None:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
 
 
-def _services(settings: Settings, pipeline: FacePipeline, gallery: Gallery) -> Services:
+def _services(
+    settings: Settings, pipeline: FacePipeline, gallery: Gallery, shadow: Shadow | None
+) -> Services:
     policy = Policy(settings.lead_max_expected_false_matches, settings.verify_max_false_match_rate)
     return Services(
         settings=settings,
-        pipeline=pipeline,
-        prints=fingerprints_of(pipeline),
-        gallery=gallery,
-        matcher=Matcher(pipeline, gallery.index, policy),
-        enroller=Enroller(pipeline, gallery.store),
-        readiness=ReadinessCheck(pipeline, gallery),
+        store=gallery.store,
+        rota=rota_of(pipeline, gallery, policy, shadow),
         metrics=Metrics(),
     )
 

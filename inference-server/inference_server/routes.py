@@ -11,16 +11,14 @@ from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.datastructures import MIMEAccept
 
 from inference_server import schemas
-from inference_server.enrolment import Enroller
-from inference_server.face_pipeline import FacePipeline, Fingerprints
-from inference_server.gallery import MODELS, Gallery
+from inference_server.gallery import MODELS, Store
 from inference_server.heatmaps import draw_heatmap
 from inference_server.intake import FORM_OVERHEAD_BYTES, Options, read_photo, read_photos
-from inference_server.matcher import Matcher, MatchOptions
+from inference_server.matcher import MatchOptions
 from inference_server.metrics import CONTENT_TYPE, Metrics
+from inference_server.networks import Networks, Rota
 from inference_server.paging import decode_cursor, encode_cursor
 from inference_server.problems import NotAcceptable
-from inference_server.readiness import ReadinessCheck
 from inference_server.settings import Settings
 from inference_server.stopwatch import Stopwatch
 
@@ -44,12 +42,8 @@ class Services:
     """What the routes of one app work with."""
 
     settings: Settings
-    pipeline: FacePipeline
-    prints: Fingerprints
-    gallery: Gallery
-    matcher: Matcher
-    enroller: Enroller
-    readiness: ReadinessCheck
+    store: Store
+    rota: Rota
     metrics: Metrics
 
     EXTENSION = "inference_server"
@@ -59,11 +53,17 @@ def services() -> Services:
     return cast(Services, current_app.extensions[Services.EXTENSION])
 
 
+def on_duty() -> Networks:
+    """Asked once in a request, so that all of its answer comes from the same networks."""
+    return services().rota.on_duty()
+
+
 @api.post("/match")
 def match() -> Response:
     photo = read_photo(request)
     options = Options(request, ("top_k", "model", "face"))
-    found = services().matcher.match(
+    networks = on_duty()
+    found = networks.matcher.match(
         photo,
         MatchOptions(
             model=options.choice("model", MODELS, DEFAULT_MODEL),
@@ -73,7 +73,7 @@ def match() -> Response:
     )
     services().metrics.count_search(found.model, found.verdict, found.timings_ms)
     services().metrics.show_gallery(found.counts)
-    return jsonify(request_id=g.request_id, **schemas.match_document(found, services().prints))
+    return jsonify(request_id=g.request_id, **schemas.match_document(found, networks.prints))
 
 
 @api.post("/faces")
@@ -81,7 +81,7 @@ def faces() -> Response:
     watch = Stopwatch()
     photo = read_photo(request)
     Options(request, ())
-    analysis = services().pipeline.analyse(photo)
+    analysis = on_duty().pipeline.analyse(photo)
     document = schemas.analysis_document(analysis, watch.timings_ms(analysis.timings_ms))
     return jsonify(request_id=g.request_id, **document)
 
@@ -93,12 +93,13 @@ def heatmap() -> Response:
     options = Options(request, ("model", "face"))
     options.choice("model", MODELS, DEFAULT_MODEL)  # both models start from the base network's map
     face = options.optional_natural("face", at_most=MAX_FACE_INDEX)
-    drawn = draw_heatmap(services().pipeline, photo, face)
+    networks = on_duty()
+    drawn = draw_heatmap(networks.pipeline, photo, face)
     if media_type == PNG:
         return Response(drawn.overlay_png(), content_type=PNG)
     if media_type == NPY:
         return Response(drawn.map_npy(), content_type=NPY)
-    return jsonify(request_id=g.request_id, **schemas.heatmap_document(drawn, services().prints))
+    return jsonify(request_id=g.request_id, **schemas.heatmap_document(drawn, networks.prints))
 
 
 @api.post("/verify")
@@ -106,15 +107,16 @@ def verify() -> Response:
     request.max_content_length = 2 * services().settings.max_photo_bytes + FORM_OVERHEAD_BYTES
     photos = read_photos(request, "photo_a", "photo_b")
     model = Options(request, ("model",)).choice("model", MODELS, DEFAULT_MODEL)
-    result = services().matcher.verify(photos["photo_a"], photos["photo_b"], model)
-    document = schemas.verification_document(result, services().prints)
+    networks = on_duty()
+    result = networks.matcher.verify(photos["photo_a"], photos["photo_b"], model)
+    document = schemas.verification_document(result, networks.prints)
     return jsonify(request_id=g.request_id, **document)
 
 
 @api.put("/persons/<person_id>")
 def put_person(person_id: str) -> tuple[Response, HTTPStatus]:
     Options(request, ())
-    person, created = services().gallery.store.add_person(person_id)
+    person, created = services().store.add_person(person_id)
     return jsonify(schemas.person_document(person)), _created_or_ok(created)
 
 
@@ -122,7 +124,8 @@ def put_person(person_id: str) -> tuple[Response, HTTPStatus]:
 def post_face(person_id: str) -> tuple[Response, HTTPStatus]:
     photo = read_photo(request)
     options = Options(request, ("face_id", "face"))
-    reference, created = services().enroller.enrol(
+    networks = on_duty()
+    reference, created = networks.enroller.enrol(
         photo,
         person_id,
         face_id=options.identifier("face_id") or str(uuid4()),
@@ -130,21 +133,21 @@ def post_face(person_id: str) -> tuple[Response, HTTPStatus]:
     )
     if created:
         services().metrics.count_enrolment()
-    counts = services().gallery.index.counts()
+    counts = networks.index.counts()
     return jsonify(schemas.reference_document(reference, counts)), _created_or_ok(created)
 
 
 @api.delete("/persons/<person_id>")
 def delete_person(person_id: str) -> Response:
     Options(request, ())
-    services().gallery.store.remove_person(person_id)
+    services().store.remove_person(person_id)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
 @api.delete("/persons/<person_id>/faces/<face_id>")
 def delete_face(person_id: str, face_id: str) -> Response:
     Options(request, ())
-    services().gallery.store.remove_face(person_id, face_id)
+    services().store.remove_face(person_id, face_id)
     return Response(status=HTTPStatus.NO_CONTENT)
 
 
@@ -153,16 +156,17 @@ def list_persons() -> Response:
     options = Options(request, ("limit", "cursor"))
     limit = options.natural("limit", DEFAULT_PAGE, at_least=1, at_most=MAX_PAGE)
     after = decode_cursor(options.text("cursor"))
-    page = services().gallery.store.list_persons(limit, after)
+    page = services().store.list_persons(limit, after)
     return jsonify(schemas.page_document(page, encode_cursor(page.next_after)))
 
 
 @api.get("/gallery")
 def gallery() -> Response:
     Options(request, ())
-    counts = services().gallery.index.counts()
+    networks = on_duty()
+    counts = networks.index.counts()
     services().metrics.show_gallery(counts)
-    return jsonify(schemas.gallery_document(counts, services().prints))
+    return jsonify(schemas.gallery_document(counts, networks.prints))
 
 
 @operations.get("/healthz")
@@ -172,7 +176,8 @@ def healthz() -> Response:
 
 @operations.get("/readyz")
 def readyz() -> Response:
-    return jsonify(schemas.readiness_document(services().readiness.run(), services().prints))
+    networks = on_duty()
+    return jsonify(schemas.readiness_document(networks.readiness.run(), networks.prints))
 
 
 @operations.get("/metrics")

@@ -12,9 +12,13 @@ from typing import Any, Final, Self
 from face_models.photo import PhotoLimits
 from face_models.spec import WEIGHTS_DIR
 from face_models.template import DESCRIPTORS, EMBEDDING
+from inference_server.gallery.milvus_connection import is_lite
+from inference_server.gallery.milvus_schema import KINDS
 
 REQUIRED: Final = "(required)"
 SHIPPED: Final = "(shipped)"
+BESIDE_DATABASE: Final = "(beside the database)"
+NONE: Final = "(none)"
 MIN_TOKEN_CHARS: Final = 16
 
 _LIMITS: Final = PhotoLimits()
@@ -58,6 +62,25 @@ class Settings:
         "gallery of biometric references; postgresql://… for several hosts",
         secret=True,
     )
+    index_dir: str = _setting(
+        BESIDE_DATABASE,
+        "path",
+        "folder of the search index's snapshot, on a local disk and of this gallery alone; beside "
+        "PostgreSQL there is none: each worker then reads and keeps the whole gallery",
+    )
+    index_url: str = _setting(
+        NONE,
+        "URL",
+        "Milvus, which searches in place of this process: http://host:19530, or a path ending in "
+        ".db for Milvus Lite with WORKERS=1; without it: exact search in process",
+        secret=True,
+    )
+    index_kind: str = _setting(
+        "FLAT",
+        "name",
+        "how Milvus indexes vectors: FLAT (exact), IVF_SQ8, HNSW or DISKANN; a change needs "
+        "`inference-server index build`",
+    )
     internal_token: str = _setting(
         REQUIRED,
         "text",
@@ -71,6 +94,12 @@ class Settings:
     onnx_threads: int = _setting(1, "threads", "of one inference", at_least=1)
     weights_dir: Path = _setting(  # noqa: RUF009 - it is dataclasses.field, filled in
         SHIPPED, "path", "folder of the networks and model.json"
+    )
+    shadow_weights_dir: Path | None = _setting(  # noqa: RUF009 - it is dataclasses.field, filled in
+        NONE,
+        "path",
+        "folder of networks that are to take the others' place: every face is enrolled with both, "
+        "until `inference-server index switch`",
     )
     max_photo_bytes: int = _setting(
         _LIMITS.max_bytes, "bytes", "largest photo accepted", at_least=1
@@ -115,6 +144,18 @@ class Settings:
             known = " or ".join(DESCRIPTORS)
             raise SettingsError(f"DESCRIPTOR={self.descriptor!r} is not {known}.")
 
+        self._check_index()
+
+    def _check_index(self) -> None:
+        if self.index_kind not in KINDS:
+            known = ", ".join(KINDS)
+            raise SettingsError(f"INDEX_KIND={self.index_kind!r} is none of {known}.")
+        if is_lite(self.index_url) and self.workers > 1:
+            raise SettingsError(
+                f"INDEX_URL={self.index_url!r} is Milvus Lite, which one process may open: "
+                f"WORKERS={self.workers} has to be 1, or INDEX_URL the address of a Milvus."
+            )
+
     @classmethod
     def from_mapping(cls, environment: Mapping[str, str]) -> Self:
         """What `environment` names, and defaults for the rest.
@@ -128,13 +169,18 @@ class Settings:
         return cls(**given)
 
     @classmethod
+    def without_token(cls, environment: Mapping[str, str]) -> Self:
+        """For commands that nobody calls: they need no secret of the serving process."""
+        return cls.from_mapping({**environment, "INTERNAL_TOKEN": "-" * MIN_TOKEN_CHARS})
+
+    @classmethod
     def rows(cls) -> Iterator[SettingRow]:
         for f in fields(cls):
             default, unit, text = (str(f.metadata[key]) for key in ("default", "unit", "help"))
             yield SettingRow(f.name.upper(), default, unit, text)
 
 
-Value = str | int | float | Path
+Value = str | int | float | Path | None
 
 
 def _read(
@@ -148,6 +194,10 @@ def _read(
         raise SettingsError(f"{name.upper()} must be set: {metadata['help']}.")
     if text == SHIPPED:
         return WEIGHTS_DIR
+    if text == NONE:
+        return None if kind == Path | None else ""
+    if kind == Path | None:
+        return Path(text)
     try:
         value: Value = kind(text)
     except ValueError as error:

@@ -24,6 +24,7 @@ from face_models.training.checkpoint import load_trained
 from face_models.training.gradcam import IdentityLogits
 from face_models.training.losses import together
 
+DATA = "the shipped demo people and weights"
 ROOT = Path(__file__).parents[2]
 CHECKPOINTS = ROOT / "models" / "checkpoints"
 PEOPLE = ROOT / "tests" / "data" / "people"

@@ -1,6 +1,6 @@
-"""`make bench`: times our way and the paper's way side by side, in one run, on one core.
+"""`make bench`: times our way and another side by side, in one run.
 
-    .venv/bin/python tests/benchmarks/run.py [embed]
+    .venv/bin/python tests/benchmarks/run.py [embed | enrol | search]
 
 The machine may be noisy: the two take turns, and medians and their ratio are quoted.
 """
@@ -14,16 +14,19 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import embed
-from timing import Comparison
+import enrol
+import search
+from timing import Measured
 
 from face_models.training.provenance import provenance
 
 REPORTS_DIR = Path(__file__).parents[1] / "reports"
-BENCHMARKS = {"embed": embed.run}
+BENCHMARKS = {"embed": embed, "enrol": enrol, "search": search}
 
 
 def main() -> None:
@@ -33,12 +36,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "bench.json")
     options = parser.parse_args()
     core = pin_to_one_core()
-    print(f"One core (number {core}), {options.rounds} turns each, after a warm-up.\n")
+    print(
+        f"Core {core} alone, {options.rounds} turns after a warm-up, where nothing else is said.\n"
+    )
     chosen = [options.benchmark] if options.benchmark else sorted(BENCHMARKS)
-    comparisons = [c for name in chosen for c in BENCHMARKS[name](options.rounds)]
-    for comparison in comparisons:
-        print(comparison, "\n")
-    write(comparisons, options.json)
+    for name in chosen:
+        measured = BENCHMARKS[name].run(options.rounds)
+        for each in measured:
+            print(each, "\n")
+        write(name, measured, options.json)
 
 
 def pin_to_one_core() -> int:
@@ -47,13 +53,18 @@ def pin_to_one_core() -> int:
     return core
 
 
-def write(comparisons: list[Comparison], path: Path) -> None:
-    """One flat object: every way's median, every ratio, and where they come from."""
-    source = provenance("the shipped demo people and weights")
-    figures = {name: value for c in comparisons for name, value in c.figures().items()}
-    origin = asdict(source)
+def write(name: str, measured: Sequence[Measured], path: Path) -> None:
+    """One flat object: the figures of this benchmark and where they come from; others' stay.
+
+    `commit` and `date` are those of the latest run of any.
+    """
+    source = asdict(provenance(BENCHMARKS[name].DATA))
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    figures = {key: value for each in measured for key, value in each.figures().items()}
+    latest = {key: source[key] for key in ("commit", "date")}
+    origin = {f"{name}_{key}": value for key, value in source.items()} | latest
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**figures, **origin}, indent=2) + "\n")
+    path.write_text(json.dumps({**kept, **figures, **origin}, indent=2) + "\n")
     print(f"Written to {os.path.relpath(path)}")
 
 

@@ -6,8 +6,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median, quantiles
+from typing import Protocol
 
 WARM_UPS = 3
+
+
+class Measured(Protocol):
+    """What a benchmark found; str() of it is for people."""
+
+    def figures(self) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ SERVICES = {
     "gateway-database": ["postgres-redis"],
     "gallery-database": ["postgres-redis"],
     "cache": ["postgres-redis"],
+    "milvus": ["milvus"],
+    "milvus-catalogue": ["milvus"],
+    "milvus-objects": ["milvus"],
     "mobile-client-mock": ["client"],
 }
 # The compose specification's own words, as far as this file uses them.
@@ -96,9 +99,10 @@ def test_a_service_runs_with_no_more_rights_than_it_needs(service: str):
     assert stated["read_only"] is True
     assert stated["cap_drop"] == ["ALL"]
     assert stated["security_opt"] == ["no-new-privileges:true"]
-    assert (
-        "build" in stated or stated["user"] != "root"
-    )  # our own images name their user themselves
+    if stated.get("profiles") == ["milvus"]:  # whose images write their volumes as root
+        assert stated["user"] == "0:0"
+    else:  # our own images name their user themselves
+        assert "build" in stated or stated["user"] != "root"
 
 
 def test_only_the_gateway_is_published_and_only_on_loopback_by_default():
@@ -115,6 +119,17 @@ def test_the_inference_tier_has_no_way_out():
     networks = COMPOSE["services"]["inference-server"]["networks"]
 
     assert all(COMPOSE["networks"][name].get("internal") for name in networks)
+
+
+def test_milvus_is_reached_by_the_inference_tier_alone_and_its_stores_by_milvus_alone():
+    users = {
+        name: {service for service, s in COMPOSE["services"].items() if name in s["networks"]}
+        for name in ("gallery-index", "milvus-stores")
+    }
+
+    assert users["gallery-index"] == {"inference-server", "milvus"}
+    assert users["milvus-stores"] == {"milvus", "milvus-catalogue", "milvus-objects"}
+    assert all(COMPOSE["networks"][name]["internal"] for name in users)
 
 
 def test_no_network_sees_both_databases():
@@ -187,7 +202,7 @@ def test_compose_itself_accepts_the_file():
         ["docker-compose", "config", "--services"],
         cwd=ROOT,
         env=example(grown_up=True)
-        | {"COMPOSE_PROFILES": "postgres-redis,client", "PATH": "/usr/bin:/bin"},
+        | {"COMPOSE_PROFILES": "postgres-redis,milvus,client", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,

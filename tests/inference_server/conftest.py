@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import create_engine, make_url, text
 
 from inference_server.app import demands_of
+from inference_server.gallery.milvus_connection import MilvusConnection, check_index_url
 from inference_server.gallery.store import SqlStore
 from inference_server.settings import Settings
 from tests.inference_server.callers import TOKEN, client_of
@@ -68,3 +69,23 @@ def engine() -> PaintedEngine:
 def client(settings: Settings, engine: PaintedEngine, file_store: SqlStore) -> FlaskClient:
     """A caller of a server with painted networks and an empty gallery."""
     return client_of(settings, painted_pipeline(engine, demands_of(settings)), file_store)
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusConnection]:
+    """Milvus Lite in this process."""
+    path = str(tmp_path_factory.mktemp("milvus") / "index.db")
+    try:
+        check_index_url(path)
+    except ValueError as error:
+        pytest.skip(f"Milvus Lite is not installed: {error}")
+    opened = MilvusConnection(path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def empty_milvus(milvus: MilvusConnection) -> MilvusConnection:
+    for name in milvus.client.list_collections():
+        milvus.client.drop_collection(name)
+    return milvus

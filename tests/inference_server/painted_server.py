@@ -18,13 +18,13 @@ class PaintedServer(Server):
         from inference_server.app import create_app, demands_of
         from inference_server.face_pipeline import stamp_of
         from inference_server.gallery import Gallery
-        from inference_server.gallery.exact_index import ExactIndex
         from inference_server.gallery.store import SqlStore
+        from inference_server.indexes import open_index
         from tests.inference_server.painted_people import painted_pipeline
 
         pipeline = painted_pipeline(settings=demands_of(self.settings))
         store = SqlStore(self.settings.database_url)
-        gallery = Gallery(store, ExactIndex(store, stamp_of(pipeline)))
+        gallery = Gallery(store, open_index(self.settings, store, stamp_of(pipeline)))
         app = create_app(self.settings, pipeline, gallery)
         app.after_request(name_worker)
         return app

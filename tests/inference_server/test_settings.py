@@ -95,11 +95,22 @@ def test_what_must_not_be_imported_before_the_fork_is_not():
         ("LEAD_MAX_EXPECTED_FALSE_MATCHES", "nan"),
         ("VERIFY_MAX_FALSE_MATCH_RATE", "2"),
         ("LOG_LEVEL", "LOUD"),
+        ("INDEX_KIND", "flat"),
+        ("INDEX_URL", "data/index.db"),  # two workers by default, and Milvus Lite is for one
     ],
 )
 def test_a_value_that_cannot_be_meant_is_refused_by_name(name: str, value: str):
     with pytest.raises(SettingsError, match=name):
         Settings.from_mapping({"INTERNAL_TOKEN": TOKEN, name: value})
+
+
+def test_what_is_not_set_is_not_there():
+    settings = Settings.from_mapping({"INTERNAL_TOKEN": TOKEN})
+    assert (settings.index_url, settings.shadow_weights_dir) == ("", None)
+    given = {"INDEX_URL": "http://milvus:19530", "SHADOW_WEIGHTS_DIR": "/srv/new"}
+    settings = Settings.from_mapping({"INTERNAL_TOKEN": TOKEN, **given})
+    assert settings.index_url == given["INDEX_URL"]
+    assert settings.shadow_weights_dir == Path("/srv/new")
 
 
 def test_every_setting_has_a_row_with_unit_and_help():
@@ -130,8 +141,18 @@ def test_a_database_whose_driver_is_missing_is_refused_by_the_drivers_name(
         ({"INTERNAL_TOKEN": "é" * 32}, "INTERNAL_TOKEN"),
         ({"INTERNAL_TOKEN": TOKEN, "DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
         ({"INTERNAL_TOKEN": TOKEN, "WEIGHTS_DIR": "/proc/none"}, "model.json"),
+        ({"INTERNAL_TOKEN": TOKEN, "SHADOW_WEIGHTS_DIR": "/proc/none"}, "model.json"),
+        ({"INTERNAL_TOKEN": TOKEN, "INDEX_URL": "ftp://x"}, "INDEX_URL"),
     ],
-    ids=["no-token", "no-port", "no-header", "unknown-engine", "no-weights"],
+    ids=[
+        "no-token",
+        "no-port",
+        "no-header",
+        "unknown-engine",
+        "no-weights",
+        "no-shadow",
+        "no-milvus",
+    ],
 )
 def test_a_server_that_could_never_work_does_not_start(
     monkeypatch: pytest.MonkeyPatch,

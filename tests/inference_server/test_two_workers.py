@@ -6,12 +6,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.inference_server.callers import WITH_TOKEN
 from tests.inference_server.painted_people import BLUE, GREEN, RED, Colour, paint
+from tests.inference_server.running_milvus import running_milvus
 from tests.inference_server.running_server import Answer, RunningServer, read_answer, running
 
 pytestmark = pytest.mark.system
@@ -33,10 +35,15 @@ def painted_server(folder: Path, **more: str):
     return running(PAINTED, **variables | more)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with painted_server(tmp_path_factory.mktemp("shared")) as started:
-        yield started
+@pytest.fixture(scope="module", params=["exact", "milvus"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    folder = tmp_path_factory.mktemp("shared")
+    with ExitStack() as stack:
+        milvus = request.param == "milvus"
+        url = stack.enter_context(running_milvus(folder / "milvus")) if milvus else ""
+        yield stack.enter_context(painted_server(folder, INDEX_URL=url))
 
 
 def enrol(server: RunningServer, person_id: str, colour: Colour, face_id: str) -> Answer:
@@ -172,6 +179,19 @@ def test_a_restart_loses_nothing_and_a_stop_finishes_what_runs(tmp_path: Path):
         assert second.stop() == 0
     assert {line["level"] for line in first.journal + second.journal} == {"INFO"}
     assert [path.name for path in tmp_path.iterdir() if "metrics" in path.name] == []
+
+
+def test_a_server_with_milvus_lite_finds_after_a_restart_who_was_enrolled(tmp_path: Path):
+    pytest.importorskip("milvus_lite", reason="the extra `milvus-lite` is not installed")
+    lite = {"WORKERS": "1", "INDEX_URL": str(tmp_path / "index.db")}
+    with painted_server(tmp_path, **lite) as first:
+        assert enrol(first, "ann", BLUE, "b1").status == 201
+        assert found(first.call("POST", "/v1/match", paint(BLUE))) == ["ann"]
+        assert first.stop() == 0
+    with painted_server(tmp_path, **lite) as second:
+        assert found(second.call("POST", "/v1/match", paint(BLUE))) == ["ann"]
+        assert second.stop() == 0
+    assert {line["level"] for line in first.journal + second.journal} == {"INFO"}
 
 
 def test_the_journal_is_json_and_names_nobody(server: RunningServer):

@@ -3,6 +3,13 @@
 The store (`Registry`, `Roll`, `ChangeLog`) is the truth; an index is derived from its change log,
 keeps only vectors of the networks that are loaded now, and catches up before every answer.
 
+    ExactIndex ──follows──> ChangeLog          what was committed since (news.py, store.py)
+      └── View                                 one moment: a base, its dead rows, a tail (view.py)
+            ├── Segment                        the base's columns (segment.py), kept in a
+            │                                  snapshot file (snapshot.py, shelf.py)
+            └── Scan                           codes or floats: which rows may matter
+                                               (scan.py, codes.py); ranking.py settles who wins
+
 GalleryError
 ├── PersonNotFound      person-not-found
 ├── FaceNotFound        face-not-found
@@ -12,7 +19,8 @@ GalleryError
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Final, Protocol
@@ -22,8 +30,10 @@ from numpy.typing import NDArray
 
 Embedding = NDArray[np.float32]  # (128,), or (16384,) by DESCRIPTOR; L2-normalised
 Vectors = NDArray[np.float32]  # (n, 128 or 16384), rows L2-normalised
+Identifiers = NDArray[np.bytes_]  # (n,) of ID_CHARS ASCII characters; they sort as the texts do
 
 MODELS: Final = ("base", "heatmap")
+ID_CHARS: Final = 64
 
 
 class GalleryError(Exception):
@@ -132,6 +142,45 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """A state of one gallery. `mark` is drawn at random by the change that made the version.
+
+    So a version that a restored or exchanged database reached on another way is another moment.
+    """
+
+    version: int
+    mark: str
+
+
+BEGINNING: Final = Moment(0, "")
+"""Before any gallery: no database has this mark."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceBatch:
+    """Some searchable faces; both identifiers and the rows of every array run parallel."""
+
+    face_ids: Identifiers
+    person_ids: Identifiers
+    vectors: Mapping[str, Vectors]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class News:
+    """What happened since a moment, up to `moment`; removals come first.
+
+    `anew`: this gallery never was at that moment. All before is void, and the batches hold
+    everything. `count`: faces in all batches, which are read while they are asked for.
+    """
+
+    moment: Moment
+    anew: bool
+    removed: frozenset[str]
+    count: int
+    batches: Iterator[FaceBatch]
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How much is searched: persons with at least one face, faces, and the gallery's version."""
 
@@ -158,17 +207,20 @@ class SearchResult:
 
 
 class Registry(Protocol):
-    """Enrolment and removal. Every change adds one to the gallery's version in its transaction."""
+    """Enrolment and removal. Every transaction that changes faces adds one to the version."""
 
     def add_person(self, person_id: str) -> tuple[Person, bool]:
         """The person, and whether they are new."""
         ...
 
-    def add_face(self, reference: Reference) -> tuple[Reference, bool]:
-        """The stored reference, and whether it is new.
+    def add_face(
+        self, reference: Reference, also: Sequence[Reference] = ()
+    ) -> tuple[Reference, bool]:
+        """The stored reference, and whether it is new; `also`: the same face by other networks.
 
-        The same face again answers with what is stored, unless that was made by other networks or
-        settings: then the new vectors take its place.
+        The same face again answers with what is stored, and what is missing is added. Where all
+        that is stored was made by networks or settings that nobody here has: the new vectors take
+        its place.
 
         Raises:
             PersonNotFound, FaceIdInUse, StoreUnavailable
@@ -193,8 +245,19 @@ class ChangeLog(Protocol):
         """One row read: cheap enough to ask before every answer."""
         ...
 
+    def moment(self) -> Moment:
+        """One row read, too: the version, and that it is still the version of the same gallery."""
+        ...
+
     def changes_since(self, version: int, stamp: ModelStamp) -> Changes:
         """From version 0: all searchable faces. Only vectors with the stamp are searchable."""
+        ...
+
+    def news(self, since: Moment, stamp: ModelStamp) -> AbstractContextManager[News]:
+        """The same as a stream of one moment, open while the context is.
+
+        It tells a restored gallery.
+        """
         ...
 
     def count_outdated(self, stamp: ModelStamp) -> int:
@@ -212,6 +275,14 @@ class VectorIndex(Protocol):
     def search(self, model: str, probe: Embedding, top_k: int) -> SearchResult: ...
 
     def counts(self) -> Counts: ...
+
+
+class SwitchLog(Protocol):
+    """Whose vectors answer, while one set of networks takes another's place."""
+
+    def active(self) -> ModelStamp | None:
+        """None while nothing has been switched; cheap enough to ask before every answer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,18 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import Final
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    PoolProxiedConnection,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from inference_server.gallery import StoreUnavailable
 
@@ -53,6 +62,14 @@ def open_database(url: str) -> Database:
     raise ValueError(f"{parsed.drivername!r} is neither sqlite nor postgresql+psycopg")
 
 
+def folder_beside(url: str) -> Path | None:
+    """Where files that are derived from a database lie; None beside PostgreSQL or memory."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(f"{parsed.database}.index")
+
+
 @contextmanager
 def outages_translated() -> Iterator[None]:
     """Whatever the database or the pool of connections raises becomes StoreUnavailable."""
@@ -79,11 +96,31 @@ def _open_sqlite(url: URL) -> Database:
         connection.execute("PRAGMA synchronous = FULL")  # what was answered survives a power cut
         connection.execute("PRAGMA foreign_keys = ON")
 
+    @event.listens_for(engine, "connect")
+    def note_file(_: SqliteConnection, record: ConnectionPoolEntry) -> None:
+        record.info["file"] = _file_number(url)
+
+    @event.listens_for(engine, "checkout")
+    def demand_file(
+        _: SqliteConnection, record: ConnectionPoolEntry, __: PoolProxiedConnection
+    ) -> None:
+        """A file that was moved into the place of ours would otherwise never be read."""
+        if record.info["file"] != _file_number(url):
+            raise DisconnectionError("Another file took the database's place.")
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
 
     return Database(engine, engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"}))
+
+
+def _file_number(url: URL) -> int | None:
+    """The inode behind the database's name; None where there is no file."""
+    try:
+        return Path(url.database).stat().st_ino if url.database else None
+    except OSError:
+        return None
 
 
 def _open_postgresql(url: URL) -> Database:

@@ -13,10 +13,12 @@ import numpy as np
 from sqlalchemy import Row
 
 from inference_server.gallery import (
+    ID_CHARS,
     MODELS,
     Changes,
     Embedding,
     EnrolledFace,
+    FaceBatch,
     ModelStamp,
     Reference,
     Vectors,
@@ -25,6 +27,7 @@ from inference_server.gallery import (
 AnyRow = Row[*tuple[Any, ...]]
 
 VECTOR: Final = np.dtype("<f4")
+IDENTIFIER: Final = np.dtype(f"S{ID_CHARS}")
 
 
 def row_of(reference: Reference) -> dict[str, Any]:
@@ -68,8 +71,21 @@ def changes_of(version: int, removed: frozenset[str], rows: Sequence[AnyRow]) ->
         removed=removed,
         face_ids=tuple(row.face_id for row in rows),
         person_ids=tuple(row.person_id for row in rows),
-        vectors={name: _vectors([getattr(row, name) for row in rows]) for name in MODELS},
+        vectors=vectors_of(rows),
     )
+
+
+def batch_of(rows: Sequence[AnyRow]) -> FaceBatch:
+    return FaceBatch(
+        face_ids=np.array([row.face_id for row in rows], dtype=IDENTIFIER),
+        person_ids=np.array([row.person_id for row in rows], dtype=IDENTIFIER),
+        vectors=vectors_of(rows),
+    )
+
+
+def vectors_of(rows: Sequence[AnyRow]) -> dict[str, Vectors]:
+    """By model; rows of one stamp."""
+    return {name: _vectors([getattr(row, name) for row in rows]) for name in MODELS}
 
 
 def faces_by_person(rows: Sequence[AnyRow]) -> dict[str, tuple[EnrolledFace, ...]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from inference_server.gallery import (
     Changes,
@@ -14,14 +15,21 @@ from inference_server.gallery import (
     FaceIdInUse,
     FaceNotFound,
     ModelStamp,
+    Moment,
+    News,
     Person,
     PersonNotFound,
     PersonPage,
     Reference,
 )
+from inference_server.gallery.batches import Enrolled, Written, settle
 from inference_server.gallery.database import open_database, outages_translated
+from inference_server.gallery.news import draw_mark, read_moment, read_news
+from inference_server.gallery.origins import read_enrolled, read_traces
 from inference_server.gallery.rows import changes_of, faces_by_person, reference_of, row_of
-from inference_server.gallery.tables import face, gallery, metadata, person, removal
+from inference_server.gallery.stamped import add_embeddings, remove_embeddings, stamped, stamps_of
+from inference_server.gallery.tables import change, face, gallery, metadata, person, removal
+from inference_server.gallery.tallies import tallied
 
 GALLERY_ROW: Final = 1
 SCHEMA_LOCK: Final = 0x5265_756E  # any number that nobody else locks in this database
@@ -48,30 +56,60 @@ class SqlStore:
             connection.execute(insert(person).values(person_id=person_id))
             return Person(person_id, ()), True
 
-    def add_face(self, reference: Reference) -> tuple[Reference, bool]:
+    def add_face(
+        self, reference: Reference, also: Sequence[Reference] = ()
+    ) -> tuple[Reference, bool]:
         with self._writing() as connection:
             _demand_person(connection, reference.person_id)
             stored = _find(connection, reference.face_id)
             if stored is not None and not reference.repeats(stored):
                 raise FaceIdInUse(reference.face_id)
-            if stored is not None and reference.stamp == stored.stamp:
-                return stored, False
-            version = _next_version(connection)
-            _remove_faces(connection, face.c.face_id == reference.face_id, version)
-            connection.execute(insert(face).values(version=version, **row_of(reference)))
-            return reference, stored is None
+            held = stamps_of(connection, reference.face_id)
+            missing = [made for made in (reference, *also) if made.stamp not in held]
+            if not missing:
+                return stored or reference, False
+            version = next_version(connection)
+            with tallied(connection, [reference.person_id]):
+                if stored is not None and len(missing) <= len(also):  # some vectors are wanted
+                    add_embeddings(connection, missing, version)
+                    return stored, False
+                _remove_faces(connection, face.c.face_id == reference.face_id, version)
+                connection.execute(insert(face).values(version=version, **row_of(reference)))
+                add_embeddings(connection, also, version)
+                return reference, stored is None
+
+    def add_faces(self, references: Sequence[Reference]) -> Sequence[Written]:
+        """Each as `add_face` would, in order; their persons are made where they are missing.
+
+        All of them raise the gallery's version by one, together.
+        """
+        with self._writing() as connection:
+            batch = settle(references, read_traces(connection, [one.face_id for one in references]))
+            if batch.written:
+                persons = {one.person_id for one in batch.written}
+                _add_missing_persons(connection, persons)
+                version = next_version(connection)
+                with tallied(connection, persons):
+                    ids = [one.face_id for one in batch.written]
+                    _remove_faces(connection, face.c.face_id.in_(ids), version)
+                    rows = [{"version": version, **row_of(one)} for one in batch.written]
+                    connection.execute(insert(face), rows)
+            return batch.outcomes
 
     def remove_person(self, person_id: str) -> None:
         with self._writing() as connection:
             _demand_person(connection, person_id)
-            _remove_faces(connection, face.c.person_id == person_id, _next_version(connection))
+            with tallied(connection, [person_id]):
+                _remove_faces(connection, face.c.person_id == person_id, next_version(connection))
             connection.execute(delete(person).where(person.c.person_id == person_id))
 
     def remove_face(self, person_id: str, face_id: str) -> None:
         with self._writing() as connection:
             _demand_person(connection, person_id)
             wanted = and_(face.c.person_id == person_id, face.c.face_id == face_id)
-            if _remove_faces(connection, wanted, _next_version(connection)) == 0:
+            with tallied(connection, [person_id]):
+                removed = _remove_faces(connection, wanted, next_version(connection))
+            if removed == 0:
                 raise FaceNotFound(person_id, face_id)
 
     def list_persons(self, limit: int, after: str | None) -> PersonPage:
@@ -87,28 +125,55 @@ class SqlStore:
 
     def version(self) -> int:
         with self._reading() as connection:
-            return _version(connection)
+            return version_of(connection)
+
+    def moment(self) -> Moment:
+        with self._reading() as connection:
+            return read_moment(connection)
+
+    @contextmanager
+    def news(self, since: Moment, stamp: ModelStamp) -> Iterator[News]:
+        with self._reading() as connection:
+            yield read_news(connection, since, stamp)
 
     def changes_since(self, version: int, stamp: ModelStamp) -> Changes:
         gone = select(removal.c.face_id).where(removal.c.version > version)
+        faces = stamped(stamp, few=version > 0)
         came = (
-            select(face.c.face_id, face.c.person_id, face.c.base, face.c.heatmap)
-            .where(face.c.version > version, _has_stamp(stamp))
-            .order_by(face.c.version, face.c.face_id)
+            select(faces)
+            .where(faces.c.version > version)
+            .order_by(faces.c.version, faces.c.face_id)
         )
         with self._reading() as connection:
             removed = frozenset(connection.execute(gone).scalars())
-            return changes_of(_version(connection), removed, connection.execute(came).all())
+            return changes_of(version_of(connection), removed, connection.execute(came).all())
+
+    def find_enrolled(
+        self, person_ids: Sequence[str], photo_sha256s: Sequence[str], stamp: ModelStamp
+    ) -> Sequence[Enrolled]:
+        """Every face of one of these persons from one of these photos."""
+        with self._reading() as connection:
+            return read_enrolled(connection, person_ids, photo_sha256s, stamp)
 
     def count_outdated(self, stamp: ModelStamp) -> int:
-        outdated = select(func.count()).select_from(face).where(~_has_stamp(stamp))
+        everybody = select(func.count()).select_from(face)
+        searchable = select(func.count()).select_from(stamped(stamp))
         with self._reading() as connection:
-            return connection.execute(outdated).scalar_one()
+            total: int = connection.execute(everybody).scalar_one()
+            return total - int(connection.execute(searchable).scalar_one())
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """For the other readers of this database: all that is read is of one moment."""
+        return self._reading()
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """For its other writers: one at a time, over all processes."""
+        return self._writing()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """All that is read is of one moment."""
-        with outages_translated():
+        with outages_translated(), self._prepared_anew_after_failure():
             self._prepare()
             with self._database.reading.begin() as connection:
                 yield connection
@@ -116,11 +181,20 @@ class SqlStore:
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         """One writer at a time, over all processes; what raises leaves nothing behind."""
-        with outages_translated():
+        with outages_translated(), self._prepared_anew_after_failure():
             self._prepare()
             with self._database.writing.begin() as connection:
                 connection.execute(select(gallery.c.version).with_for_update())
                 yield connection
+
+    @contextmanager
+    def _prepared_anew_after_failure(self) -> Iterator[None]:
+        """A backup from before an upgrade may have been put into this database's place."""
+        try:
+            yield
+        except DBAPIError:
+            self._prepared = False
+            raise
 
     def _prepare(self) -> None:
         if self._prepared:
@@ -132,18 +206,23 @@ class SqlStore:
             metadata.create_all(connection)
             if connection.execute(select(gallery.c.id)).first() is None:
                 connection.execute(insert(gallery).values(id=GALLERY_ROW, version=0))
+            moment = read_moment(connection)
+            if not moment.mark:  # new, or from before there were marks
+                marked = insert(change).values(version=moment.version, mark=draw_mark())
+                connection.execute(marked)
         self._prepared = True
 
 
-def _version(connection: Connection) -> int:
+def version_of(connection: Connection) -> int:
     version: int = connection.execute(select(gallery.c.version)).scalar_one()
     return version
 
 
-def _next_version(connection: Connection) -> int:
+def next_version(connection: Connection) -> int:
     """Called once in each transaction that changes what a search can find."""
     grown = update(gallery).values(version=gallery.c.version + 1).returning(gallery.c.version)
     version: int = connection.execute(grown).scalar_one()
+    connection.execute(insert(change).values(version=version, mark=draw_mark()))
     return version
 
 
@@ -162,17 +241,21 @@ def _find(connection: Connection, face_id: str) -> Reference | None:
     return None if row is None else reference_of(row)
 
 
+def _add_missing_persons(connection: Connection, person_ids: Collection[str]) -> None:
+    found = connection.execute(select(person.c.person_id).where(person.c.person_id.in_(person_ids)))
+    missing = sorted(set(person_ids).difference(found.scalars()))
+    if missing:
+        connection.execute(insert(person), [{"person_id": one} for one in missing])
+
+
 def _remove_faces(connection: Connection, wanted: ColumnElement[bool], version: int) -> int:
     """How many; each is written down, so that every index forgets it."""
+    remove_embeddings(connection, wanted)
     gone = connection.execute(delete(face).where(wanted).returning(face.c.face_id)).scalars().all()
     if gone:
         rows = [{"version": version, "face_id": face_id} for face_id in gone]
         connection.execute(insert(removal), rows)
     return len(gone)
-
-
-def _has_stamp(stamp: ModelStamp) -> ColumnElement[bool]:
-    return and_(face.c.base_sha256 == stamp.base, face.c.heatmap_sha256 == stamp.heatmap)
 
 
 def _faces_by_person(
@@ -182,6 +265,6 @@ def _faces_by_person(
     listed = (
         select(face.c.person_id, face.c.face_id, face.c.quality, face.c.created_at)
         .where(face.c.person_id.in_(person_ids))
-        .order_by(face.c.person_id, face.c.version)
+        .order_by(face.c.person_id, face.c.version, face.c.face_id)
     )
     return faces_by_person(connection.execute(listed).all())
