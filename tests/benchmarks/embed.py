@@ -142,11 +142,11 @@ def check_agreement(pipeline: Pipeline, paper: PaperWay, crop: NDArray[np.uint8]
         raise SystemExit(f"The two ways differ by {difference:.1e} > {AGREEMENT:.0e}.")
 
 
-def demo_photo(size_px: tuple[int, int], grain: float = 0.0) -> bytes:
+def demo_photo(size_px: tuple[int, int], grain: float = 0.0, seed: int = SEED) -> bytes:
     """The first demo person's first photo, enlarged; `grain`: noise on top, grey levels."""
     source = Image.open(min(PEOPLE.glob("*/*"))).convert("RGB").resize(size_px)
     pixels = np.asarray(source, dtype=np.float32)
-    noise = np.random.default_rng(SEED).normal(0, grain, pixels.shape)
+    noise = np.random.default_rng(seed).normal(0, grain, pixels.shape)
     file = io.BytesIO()
     noisy = Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
     noisy.save(file, "JPEG", quality=PHOTO_QUALITY)

@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 
 from PIL import Image
+from timing import every_core
 
 from inference_server.app import demands_of
 from inference_server.bulk.pool import ProcessPool
@@ -72,7 +73,7 @@ class Rates:
 
 def run(_rounds: int) -> list[Rates]:
     """A few long turns instead of many short ones."""
-    with _every_core() as cores, tempfile.TemporaryDirectory() as folder:
+    with every_core() as cores, tempfile.TemporaryDirectory() as folder:
         photos = _encode_again()
         source = _laid_out(photos, Path(folder) / "people")
         with _bulk(source, Path(folder), cores) as bulk, _http(photos, folder, cores) as http:
@@ -97,17 +98,6 @@ def _take_turns(ways: dict[str, Callable[[], None]], faces: int) -> dict[str, li
             way()
             rates[name].append(faces / (time.perf_counter() - started))
     return rates
-
-
-@contextmanager
-def _every_core() -> Iterator[int]:
-    """The other benchmarks have pinned this process to one."""
-    pinned = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    try:
-        yield len(os.sched_getaffinity(0))
-    finally:
-        os.sched_setaffinity(0, pinned)
 
 
 def _encode_again() -> Photos:

@@ -75,7 +75,7 @@ def person_id(number: int) -> str:
     return f"person-{number:029x}"
 
 
-def enrol(population: Population, database: Path) -> Vectors:
+def enrol(population: Population, database: Path, stamp: ModelStamp = STAMP) -> Vectors:
     """Straight into the tables that the server makes; all vectors, too, for brute force."""
     store = SqlStore(f"sqlite:///{database}")
     store.add_person(person_id(0))
@@ -86,7 +86,7 @@ def enrol(population: Population, database: Path) -> Vectors:
         connection.executemany("INSERT OR IGNORE INTO person VALUES (?)", persons)
         for start, block in population.blocks():
             vectors[start : start + len(block)] = block
-            connection.executemany(INSERT, _rows(population, start, block))
+            connection.executemany(INSERT, _rows(population, start, block, stamp))
         connection.execute("UPDATE gallery SET version = ?", (population.faces,))
         connection.execute("INSERT INTO change VALUES (?, 'benchmark')", (population.faces,))
     connection.close()
@@ -96,12 +96,14 @@ def enrol(population: Population, database: Path) -> Vectors:
 INSERT = "INSERT INTO face VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, '[0, 0, 90, 90]', 80, '[]', ?)"
 
 
-def _rows(population: Population, start: int, block: Vectors) -> Iterator[tuple[object, ...]]:
+def _rows(
+    population: Population, start: int, block: Vectors, stamp: ModelStamp
+) -> Iterator[tuple[object, ...]]:
     """The heatmap model's vectors are the base model's, backwards: as many, but not the same."""
     for row, vector in enumerate(block, start):
         owner = person_id(row % population.persons)
         blobs = (vector.tobytes(), vector[::-1].tobytes())
-        stamps = (STAMP.base, STAMP.heatmap, f"{row:064x}")
+        stamps = (stamp.base, stamp.heatmap, f"{row:064x}")
         yield face_id(row), owner, row + 1, *blobs, *stamps, "2026-01-01T00:00:00+00:00"
 
 

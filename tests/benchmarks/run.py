@@ -1,6 +1,6 @@
 """`make bench`: times our way and another side by side, in one run.
 
-    .venv/bin/python tests/benchmarks/run.py [embed | enrol | search]
+    .venv/bin/python tests/benchmarks/run.py [embed | enrol | http | search]
 
 The machine may be noisy: the two take turns, and medians and their ratio are quoted.
 """
@@ -20,13 +20,14 @@ from pathlib import Path
 
 import embed
 import enrol
+import over_http
 import search
 from timing import Measured
 
 from face_models.training.provenance import provenance
 
 REPORTS_DIR = Path(__file__).parents[1] / "reports"
-BENCHMARKS = {"embed": embed, "enrol": enrol, "search": search}
+BENCHMARKS = {"embed": embed, "enrol": enrol, "http": over_http, "search": search}
 
 
 def main() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Protocol
@@ -59,3 +61,14 @@ def take_turns(
             if number >= WARM_UPS:
                 times[key].append(1000 * (time.perf_counter() - started))
     return Comparison(title, times, {key: label for key, (label, _) in ways.items()})
+
+
+@contextmanager
+def every_core() -> Iterator[int]:
+    """The other benchmarks have pinned this process to one."""
+    pinned = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    try:
+        yield len(os.sched_getaffinity(0))
+    finally:
+        os.sched_setaffinity(0, pinned)

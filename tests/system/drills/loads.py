@@ -56,13 +56,13 @@ def saturation(folder: Path, size: Size) -> str:
     The photos are as large for both, and made before the clock starts.
     """
     with estate(folder) as house:
-        photos = _phone_photos(folder / "phone")
+        photos = phone_photos(folder / "phone")
         uncached_rate = _too_much(house, photos, FIRST_UNCACHED_RATE, 0.0, size.load_s)
         cached_rate = _too_much(house, photos, FIRST_CACHED_RATE, REPEATED, size.load_s)
         rounds = [
             (
-                _saturate(house, photos, uncached_rate, size.load_s, 0.0),
-                _saturate(house, photos, cached_rate, size.load_s, REPEATED),
+                saturate(house, photos, uncached_rate, size.load_s, 0.0),
+                saturate(house, photos, cached_rate, size.load_s, REPEATED),
             )
             for _ in range(size.load_rounds)
         ]
@@ -76,10 +76,10 @@ def saturation(folder: Path, size: Size) -> str:
 def steady(folder: Path, size: Size) -> str:
     """A load well below saturation for a long time: memory does not grow."""
     with estate(folder) as house:
-        photos = _phone_photos(folder / "phone")
-        _load(house, photos, STEADY_RATE, max(2.0, size.steady_s / 10), 0.5)
+        photos = phone_photos(folder / "phone")
+        load(house, photos, STEADY_RATE, max(2.0, size.steady_s / 10), 0.5)
         before_mib = house.gateways[0].resident_mib
-        measured = _load(house, photos, STEADY_RATE, size.steady_s, 0.5)
+        measured = load(house, photos, STEADY_RATE, size.steady_s, 0.5)
         after_mib = house.gateways[0].resident_mib
         growth = after_mib / before_mib
         assert growth < MOST_GROWTH, f"from {before_mib:.0f} to {after_mib:.0f} MiB"
@@ -109,11 +109,11 @@ def _middle(rounds: Sequence[Saturated]) -> Saturated:
     return sorted(rounds, key=lambda one: one.per_s)[len(rounds) // 2]
 
 
-def _saturate(
+def saturate(
     house: Estate, photos: Path, rate: float, duration_s: float, repeat_share: float
 ) -> Saturated:
     before_s = house.processor_s
-    measured = _load(house, photos, rate, duration_s, repeat_share)
+    measured = load(house, photos, rate, duration_s, repeat_share)
     return Saturated(measured, house.processor_s - before_s)
 
 
@@ -122,14 +122,14 @@ def _too_much(
 ) -> float:
     """A rate that the house cannot keep up with; on the way there, it warms up."""
     for _ in range(MOST_DOUBLINGS):
-        measured = _load(house, photos, rate, duration_s, repeat_share)
+        measured = load(house, photos, rate, duration_s, repeat_share)
         if measured["achieved_per_s"] < DONE_OF_TOO_MUCH * measured["offered_per_s"]:
             return rate
         rate *= 2
     raise AssertionError(f"{rate:g} searches per second are still not too much")
 
 
-def _phone_photos(folder: Path) -> Path:
+def phone_photos(folder: Path) -> Path:
     """The demo's portraits, each in a picture as large as a phone's."""
     folder.mkdir()
     for number, subject in enumerate(demo_people(10)):
@@ -147,7 +147,7 @@ def _phone_photos(folder: Path) -> Path:
 _seed = iter(range(1, 1_000_000))
 
 
-def _load(
+def load(
     house: Estate, photos: Path, rate: float, duration_s: float, repeat_share: float
 ) -> dict[str, Any]:
     """Raises AssertionError where a search was lost or a 500 was seen."""
