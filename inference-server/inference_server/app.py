@@ -19,7 +19,12 @@ from inference_server.gallery import Gallery
 from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import SqlSwitches
 from inference_server.indexes import SHADOWS, discard_unused_snapshots, look_after, open_index
-from inference_server.intake import FORM_OVERHEAD_BYTES, PhotoRequest, checked_identifier
+from inference_server.intake import (
+    FORM_MEMORY_BYTES,
+    FORM_OVERHEAD_BYTES,
+    PhotoRequest,
+    checked_identifier,
+)
 from inference_server.matcher import Policy
 from inference_server.metrics import NO_ROUTE, Metrics
 from inference_server.networks import Shadow, rota_of
@@ -92,7 +97,7 @@ def _limit(app: Flask, settings: Settings) -> None:
     """Bodies are cut off while they are read, and no address is answered with a redirection."""
     app.request_class = PhotoRequest
     app.config["MAX_CONTENT_LENGTH"] = settings.max_photo_bytes + FORM_OVERHEAD_BYTES
-    app.config["MAX_FORM_MEMORY_SIZE"] = FORM_OVERHEAD_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = FORM_MEMORY_BYTES
     app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False

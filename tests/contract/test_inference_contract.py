@@ -66,6 +66,14 @@ REFUSED = [
 ]
 
 
+def grained(photo: bytes) -> bytes:
+    """Enlarged, and with a sensor's noise: megabytes of every value there is."""
+    picture = Image.open(io.BytesIO(photo)).convert("RGB").resize((2000, 2000))
+    noise = np.random.default_rng(3).normal(0, 12, (2000, 2000, 3))
+    pixels = (np.asarray(picture) + noise).clip(0, 255).astype(np.uint8)
+    return jpeg(Image.fromarray(pixels))
+
+
 def stored(photo: bytes) -> StoredPhoto:
     return StoredPhoto(photo, "image/jpeg")
 
@@ -200,3 +208,11 @@ async def test_three_faces_are_all_told_and_one_can_be_chosen(inference: Inferen
     with pytest.raises(PhotoRefused) as refused:
         await inference.match(photo, {"face": 3})
     assert refused.value.slug == "no-such-face"
+
+
+async def test_a_photo_of_a_megabyte_is_searched_for(inference: InferenceClient):
+    """As phones take them: it arrives in many pieces, and none of them may be misunderstood."""
+    photo = stored(grained(ADA.data))
+    assert len(photo.data) > 1_000_000
+    match = await inference.match(photo, {"top_k": 5})
+    assert len(match.faces) == 1

@@ -357,3 +357,12 @@ def test_a_refused_enrolment_leaves_nothing_behind(client: FlaskClient):
     upload(client, "/v1/persons/ann/faces", paint(RED, BLUE), face=5)
     answer = client.get("/v1/gallery", headers=WITH_TOKEN).get_json()
     assert (answer["faces"], answer["version"]) == (0, 0)
+
+
+@pytest.mark.parametrize("filler", [b"\r\n", b"\n", b"--", b"\r\n--", bytes(range(256))])
+def test_a_photo_of_many_pieces_is_whole_whatever_it_looks_like(client: FlaskClient, filler: bytes):
+    """A piece may end like a boundary begins, and what is kept of it is no reason to refuse."""
+    padding = (filler * 180_000)[:180_000]
+    for cut in range(0, 80, 7):
+        response = upload(client, "/v1/match", GOOD + padding[cut:])
+        assert response.status_code == 200, response.json
