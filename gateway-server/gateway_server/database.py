@@ -108,8 +108,8 @@ def _writers_turn(url: URL) -> WritersTurn | None:
     """None for PostgreSQL, whose writers wait for single rows."""
     if url.get_backend_name() != "sqlite":
         return None
-    is_file = url.database and url.database != ":memory:"
-    return WritersTurn(Path(url.database) if is_file else None, SQLITE_TURN_WAIT_S)
+    file = Path(url.database) if url.database and url.database != ":memory:" else None
+    return WritersTurn(file, SQLITE_TURN_WAIT_S)
 
 
 def _make_engine(url: URL) -> AsyncEngine:

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from face_models.spec import digest_of
-from inference_server.gallery import MODELS, ModelStamp
+from inference_server.gallery import ID_CHARS, MODELS, ModelStamp
 from inference_server.gallery.ledger import VersionedFaces
 from inference_server.gallery.milvus_collection import Row
-from inference_server.gallery.tables import ID_CHARS
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
