@@ -51,6 +51,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "detection": lambda: _table(*results.detection()),
     "drills": lambda: _table(*results.drills()),
     "milvus": lambda: _table(*results.milvus()),
+    "scale": lambda: _table(*results.scale()),
     "speed": lambda: _table(*results.speed()),
 }
 

@@ -192,6 +192,43 @@ def speed() -> tuple[tuple[str, ...], Rows]:
     return head, rows
 
 
+def scale() -> tuple[tuple[str, ...], Rows]:
+    """What grows with the photo, the gallery and the number of callers."""
+    bench = read(TEST_REPORTS / "bench.json")
+    more_ms = bench["embed_12mp_p50_ms"] - bench["embed_beside_12mp_p50_ms"]
+    photos = _ms(bench, "embed_1mp", "embed_12mp")
+    rates = [f"{bench[f'http_{kind}_rps']:.0f}/s" for kind in ("uncached", "cached")]
+    rows = [
+        (
+            "photo of 1 and of 12 megapixels → embeddings, one core",
+            f"{photos}; 12 cost {more_ms:.0f} ms more than 250 px",
+        ),
+        (
+            "exact search among 100,000 and 1,000,000 faces, one core",
+            _ms(bench, "search_100k", "search_1m"),
+        ),
+        (
+            "the same among noise, the hardest case",
+            _ms(bench, "search_uniform_100k", "search_uniform_1m"),
+        ),
+        (
+            "1,000,000 faces for both models: memory; start of a worker",
+            f"{bench['search_1m_rss_mb']:.0f} MB; {bench['search_1m_start_s']:.1f} s",
+        ),
+        (
+            "12-MP photo in, JSON out, both servers, 50,000 faces: median; 95 %",
+            f"{bench['http_p50_ms']:.0f} ms; {bench['http_p95_ms']:.0f} ms",
+        ),
+        ("searches at saturation, uncached; cached", "; ".join(rates)),
+        ("bulk enrolment", f"{bench['enrol_faces_per_s']:.0f} faces/s"),
+    ]
+    return ("what", "measured (medians, where nothing else is said)"), rows
+
+
+def _ms(bench: Document, *names: str) -> str:
+    return ", ".join(f"{bench[f'{name}_p50_ms']:.1f} ms" for name in names)
+
+
 def milvus() -> tuple[tuple[str, ...], Rows]:
     """Exact search in process and Milvus Lite, in turns; see the command for what is measured."""
     head = ("faces", "exact: p50", "memory", "Milvus Lite: p50", "memory", "built in")

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -233,17 +234,18 @@ def test_a_full_disk_leaves_neither_half_a_snapshot_nor_the_old_one(
 
 def test_a_log_that_breaks_off_leaves_no_snapshot(log: ScriptedLog, tmp_path: Path):
     index = worker(log, tmp_path)
-    healthy = log._vectors
+    healthy = log._faces
 
-    def away(came):
-        return healthy(dict(list(came.items())[:100]))
+    def away(face_ids):
+        found = healthy(face_ids)
+        return replace(found, vectors={name: rows[:100] for name, rows in found.vectors.items()})
 
-    log._vectors = away  # fewer vectors than identifiers: the batches end in an error
+    log._faces = away  # fewer vectors than identifiers: the batches end in an error
     with pytest.raises((StoreUnavailable, ValueError)):
         index.counts()
     assert not (tmp_path / SNAPSHOT).exists()
     assert not (tmp_path / PARTIAL).exists()
-    log._vectors = healthy
+    log._faces = healthy
     assert_right(index, log)
 
 

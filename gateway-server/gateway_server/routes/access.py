@@ -104,7 +104,12 @@ def _gateway(request: Request) -> Gateway:
     return gateway
 
 
-TheGateway = Annotated[Gateway, Depends(_gateway)]
+async def _depend_on_gateway(request: Request) -> Gateway:
+    """A function that is not awaited would cost every request a thread's turn."""
+    return _gateway(request)
+
+
+TheGateway = Annotated[Gateway, Depends(_depend_on_gateway)]
 
 
 def _allow(*roles: Role) -> Callable[..., Awaitable[Caller]]:
