@@ -22,7 +22,7 @@ from datetime import timedelta
 from operator import itemgetter
 from typing import Any, NoReturn
 
-from sqlalchemy import ColumnElement, Update, delete, update
+from sqlalchemy import ColumnElement, Text, Update, cast, delete, or_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -242,7 +242,11 @@ def _of_refusal(refusal: Problem) -> Given:
 
 async def forget_answers_about(session: AsyncSession, deleted_id: str) -> None:
     """A person's or a face's, within the caller's transaction; what is sent again makes none."""
-    about = update(OneTime).where(OneTime.body.contains(deleted_id, autoescape=True))
+    named = or_(  # a face's answer names its person in the Location alone
+        OneTime.body.contains(deleted_id, autoescape=True),
+        cast(OneTime.headers, Text).contains(deleted_id, autoescape=True),
+    )
+    about = update(OneTime).where(named)
     await session.execute(about.values(body=DELETED, headers={}))
 
 

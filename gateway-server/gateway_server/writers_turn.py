@@ -8,7 +8,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 SUFFIX = "-turn"  # beside the database's own -wal and -shm
@@ -24,12 +24,13 @@ class WritersTurn:
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
-        """Raises TimeoutError, and OSError where the file cannot be opened."""
+        """Raises TimeoutError. Where the file cannot be used, only this process queues up."""
         async with asyncio.timeout(self._within_s):
             await self._here.acquire()
         try:
             async with asyncio.timeout(self._within_s):
-                await self._lock_file()
+                with suppress(OSError):
+                    await self._lock_file()
             yield
         finally:
             self._unlock_file()
@@ -62,4 +63,5 @@ class WritersTurn:
 
     def _unlock_file(self) -> None:
         if self._descriptor is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            with suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)

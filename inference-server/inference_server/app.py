@@ -15,7 +15,7 @@ from face_models.photo import PhotoLimits
 from face_models.pipeline import Pipeline, PipelineSettings
 from inference_server import routes
 from inference_server.face_pipeline import FacePipeline, stamp_of
-from inference_server.gallery import Gallery
+from inference_server.gallery import Gallery, ModelStamp
 from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import SqlSwitches
 from inference_server.indexes import SHADOWS, discard_unused_snapshots, look_after, open_index
@@ -51,14 +51,19 @@ def assemble(settings: Settings) -> Flask:
     index = open_index(settings, store, stamp_of(pipeline))
     look_after(index)
     discard_unused_snapshots(settings)
-    return create_app(settings, pipeline, Gallery(store, index), _shadow(settings, store))
+    shadow = _shadow(settings, store, stamp_of(pipeline))
+    return create_app(settings, pipeline, Gallery(store, index), shadow)
 
 
-def _shadow(settings: Settings, store: SqlStore) -> Shadow | None:
+def _shadow(settings: Settings, store: SqlStore, standing: ModelStamp) -> Shadow | None:
+    """None where there is no other set of networks: one set must not hold a face twice."""
     if settings.shadow_weights_dir is None:
         return None
     demands = demands_of(settings)
     pipeline = Pipeline.load(settings.shadow_weights_dir, settings.onnx_threads, demands)
+    if stamp_of(pipeline) == standing:
+        log.warning("SHADOW_WEIGHTS_DIR holds the networks of WEIGHTS_DIR: nothing waits there")
+        return None
     index = open_index(settings, store, stamp_of(pipeline), SHADOWS)
     look_after(index)
     return Shadow(pipeline, index, SqlSwitches(store))

@@ -16,7 +16,7 @@ from inference_server.gallery.index_audit import Audit, Findings
 from inference_server.gallery.ledger import Page, SqlLedger
 from inference_server.gallery.milvus_connection import check_index_url
 from inference_server.gallery.milvus_index import MilvusIndex
-from inference_server.gallery.retirement import retire
+from inference_server.gallery.retirement import retire, retiring
 from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import NothingToSwitchBack, SqlSwitches
 from inference_server.indexes import milvus_index
@@ -128,16 +128,20 @@ def _switch(options: argparse.Namespace) -> None:
 
 
 def _retire(_: argparse.Namespace) -> None:
-    """All but those of WEIGHTS_DIR, of SHADOW_WEIGHTS_DIR and of the latest switch are."""
+    """All but those of WEIGHTS_DIR, of SHADOW_WEIGHTS_DIR and of the latest switch are.
+
+    Milvus comes first: broken off, the database still names what is to go.
+    """
     with _workbench() as bench:
         folders = (bench.settings.weights_dir, bench.settings.shadow_weights_dir)
         loaded = {bench.stamp_of(folder) for folder in folders if folder is not None}
         active = SqlSwitches(bench.store).active()
-        retired = retire(bench.store, loaded | ({active} if active else set()))
-        for stamp in retired:
-            if bench.settings.index_url:
+        kept = loaded | ({active} if active else set())
+        if bench.settings.index_url:
+            for stamp in retiring(bench.store, kept):
                 with bench.index(stamp) as index:
                     index.faces.drop()
+        for stamp in retire(bench.store, kept):
             print(f"No longer kept: {_short(stamp)}.")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final
 
-from inference_server.gallery import ModelStamp, VectorIndex
+from inference_server.gallery import ModelStamp
 from inference_server.gallery.database import folder_beside
 from inference_server.gallery.exact_index import ExactIndex
 from inference_server.gallery.housekeeping import Housekeeping
@@ -18,6 +19,8 @@ from inference_server.gallery.shelf import FolderShelf, MemoryShelf, Shelf
 from inference_server.gallery.store import SqlStore
 from inference_server.settings import BESIDE_DATABASE, Settings
 
+log = logging.getLogger(__name__)
+
 STANDING: Final = "."
 SHADOWS: Final = "shadow"
 """Where in the index's folder the snapshot of these networks lies: one file holds one set's."""
@@ -25,17 +28,16 @@ SHADOWS: Final = "shadow"
 
 def open_index(
     settings: Settings, store: SqlStore, stamp: ModelStamp, place: str = STANDING
-) -> VectorIndex:
+) -> ExactIndex | MilvusIndex:
     """Nothing is connected or read yet."""
     if not settings.index_url:
         return ExactIndex(store, stamp, shelf_of(settings, place))
     return milvus_index(settings, store, stamp)
 
 
-def look_after(index: VectorIndex) -> None:
-    """In the process that searches, in the background. Milvus looks after itself."""
-    if isinstance(index, ExactIndex):
-        Housekeeping(index).start()
+def look_after(index: ExactIndex | MilvusIndex) -> None:
+    """In the process that searches, in the background, whether its networks answer or wait."""
+    Housekeeping(index).start()
 
 
 def discard_unused_snapshots(settings: Settings) -> None:
@@ -44,7 +46,10 @@ def discard_unused_snapshots(settings: Settings) -> None:
     if used and settings.shadow_weights_dir is not None:
         used.add(SHADOWS)
     for place in {STANDING, SHADOWS} - used:
-        shelf_of(settings, place).discard()
+        try:
+            shelf_of(settings, place).discard()
+        except OSError as error:
+            log.warning("an unused snapshot could not be removed: %s", error)
 
 
 def shelf_of(settings: Settings, place: str = STANDING) -> Shelf:

@@ -13,11 +13,12 @@ from werkzeug.datastructures import FileStorage
 from inference_server.problems import InvalidOption, PhotoMissing
 
 FORM_OVERHEAD_BYTES: Final = 64 * 1024
+"""Boundaries, part headers and option fields that may come on top of the photos."""
+
 PIECE_BYTES: Final = 64 * 1024  # of a form, as werkzeug reads it
 FORM_MEMORY_BYTES: Final = PIECE_BYTES + 16 * 1024
 """Of texts, and of what waits to be understood: the next piece comes on top of what may be the
 beginning of a boundary, so less than a piece and its rest would refuse photos at random."""
-"""Boundaries, part headers and option fields that may come on top of the photos."""
 
 IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NATURAL: Final = re.compile(r"[0-9]{1,9}")

@@ -149,6 +149,18 @@ async def test_an_answer_that_was_kept_for_its_key_forgets_a_deleted_face(operat
     assert left["face_id"] == person["faces"][0]["face_id"]
 
 
+async def test_a_deleted_persons_faces_are_forgotten_with_them(operator, enrol):
+    """Their answers name the person in the Location alone."""
+    person = await enrol("Ada")
+    faces, photo = f"/v1/persons/{person['id']}/faces", {"photo": make_photo(2)}
+    await operator.post(faces, files=photo, headers=KEPT)
+
+    await operator.delete(f"/v1/persons/{person['id']}")
+
+    again = await operator.post(faces, files=photo, headers=KEPT)
+    assert (again.status_code, slug_of(again)) == (409, "answer-deleted")
+
+
 async def test_cached_answers_are_cleared_with_a_deletion(running, phone, operator, enrol):
     person = await enrol("Ada")
     await search(phone, make_photo(1))

@@ -102,6 +102,19 @@ async def test_the_turn_of_a_killed_process_is_free(tmp_path: Path) -> None:
     assert order == ["next"]
 
 
+async def test_where_its_file_cannot_be_used_only_one_process_queues_up(tmp_path: Path) -> None:
+    """What guards the database is SQLite's own lock, and that is still there."""
+    (tmp_path / "gateway.db-turn").mkdir()
+    order: list[str] = []
+    async with turn_of(tmp_path / "gateway.db") as turn:
+        async with turn.taken():
+            waiting = asyncio.create_task(_take(turn, "next", order))
+            await asyncio.sleep(0)
+            assert order == []
+        await waiting
+    assert order == ["next"]
+
+
 async def _use_once(database: Path) -> None:
     async with turn_of(database) as turn:
         await _take(turn, "one", [])

@@ -14,9 +14,11 @@ from inference_server.app import assemble
 from inference_server.cli import main
 from inference_server.face_pipeline import stamp_of
 from inference_server.gallery.store import SqlStore
+from inference_server.gallery.switches import SqlSwitches
 from inference_server.settings import Settings
 from tests.inference_server.callers import TOKEN, enrol
 from tests.inference_server.painted_people import paint
+from tests.inference_server.references import OTHER_STAMP
 
 PEOPLE = Path(__file__).parents[1] / "data" / "people"
 Type = Callable[..., int]
@@ -111,3 +113,11 @@ def test_networks_in_the_shadow_are_not_left_out_silently(
     monkeypatch.setenv("SHADOW_WEIGHTS_DIR", str(tmp_path))
     assert typed(people) == 2
     assert "SHADOW_WEIGHTS_DIR" in capsys.readouterr().err
+
+
+def test_networks_that_no_search_asks_are_refused(typed: Type, people: Path, tmp_path, capsys):
+    store = SqlStore(f"sqlite:///{tmp_path}/bulk.db")
+    SqlSwitches(store).switch(OTHER_STAMP, stamp_of(Pipeline.load()))
+    store.close()
+    assert typed(people) == 2
+    assert "found by no search" in capsys.readouterr().err

@@ -12,7 +12,8 @@ from flask.testing import FlaskClient
 
 from face_models.errors import EmbeddingFailed
 from face_models.pipeline import Pipeline
-from inference_server.app import create_app
+from face_models.spec import WEIGHTS_DIR
+from inference_server.app import assemble, create_app
 from inference_server.enrolment import overlap
 from inference_server.face_pipeline import stamp_of
 from inference_server.gallery import Counts, Gallery, StoreUnavailable
@@ -23,7 +24,7 @@ from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import NothingToSwitchBack, SqlSwitches
 from inference_server.networks import Shadow
 from inference_server.settings import Settings
-from tests.inference_server.callers import WITH_TOKEN, enrol, upload
+from tests.inference_server.callers import TOKEN, WITH_TOKEN, enrol, upload
 from tests.inference_server.painted_people import (
     BLUE,
     GREEN,
@@ -229,3 +230,28 @@ def test_a_store_that_is_away_is_told_when_it_is_asked_whose_turn_it_is(tmp_path
     folder.mkdir()
     with pytest.raises(StoreUnavailable):
         SqlSwitches(SqlStore(f"sqlite:///{folder}")).active()
+
+
+def test_the_same_networks_twice_are_one_set(store: SqlStore):
+    """A face that lay there twice would outlive its removal."""
+    store.add_person("ann")
+    store.add_face(reference("ann", "f1"), [reference("ann", "f1")])
+    assert store.changes_since(0, STAMP).face_ids == ("f1",)
+    assert store.count_outdated(STAMP) == 0
+
+
+def test_networks_that_stand_already_do_not_wait_in_the_shadow(tmp_path: Path, caplog):
+    settings = Settings.from_mapping(
+        {
+            "DATABASE_URL": f"sqlite:///{tmp_path / 'gallery.db'}",
+            "INTERNAL_TOKEN": TOKEN,
+            "SHADOW_WEIGHTS_DIR": str(WEIGHTS_DIR),
+        }
+    )
+    client = assemble(settings).test_client()
+    assert client.get("/readyz").status_code == 200
+    assert "nothing waits there" in caplog.text
+    photo = min((Path(__file__).parents[1] / "data" / "people").glob("*/*")).read_bytes()
+    assert enrol(client, "ann", photo, "f1").status_code == 201
+    counts = client.get("/v1/gallery", headers=WITH_TOKEN).get_json()
+    assert (counts["persons"], counts["faces"]) == (1, 1)

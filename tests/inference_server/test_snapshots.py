@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 
 import numpy as np
 import pytest
@@ -230,6 +230,40 @@ def test_a_full_disk_leaves_neither_half_a_snapshot_nor_the_old_one(
     index.tidy()
     assert_right(index, log)
     assert [path.name for path in tmp_path.iterdir()] == ["faces.lock"]
+
+
+class OftenBroken:
+    """Raises once in two turns."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.tidied = Event()
+
+    def tidy(self) -> None:
+        self.turns += 1
+        if self.turns % 2:
+            raise ValueError("whatever it is")
+        self.tidied.set()
+
+
+def test_housekeeping_goes_on_whatever_went_wrong_once(caplog: pytest.LogCaptureFixture):
+    broken = OftenBroken()
+    housekeeping = Housekeeping(broken, every_s=0.001)
+    housekeeping.start()
+    assert broken.tidied.wait(30)
+    housekeeping.stop()
+    assert "whatever it is" in caplog.text
+
+
+def test_a_snapshot_of_people_who_are_all_gone_is_let_go(log: ScriptedLog, tmp_path: Path):
+    shelf = FolderShelf(tmp_path)
+    index = ExactIndex(log, STAMP, shelf, longest_tail=SHORT_TAIL)
+    index.counts()
+    assert (tmp_path / SNAPSHOT).exists()
+    log.remove(*list(log.faces_by_id))
+    index.tidy()
+    assert not (tmp_path / SNAPSHOT).exists()
+    assert shelf._latest is None
 
 
 def test_a_log_that_breaks_off_leaves_no_snapshot(log: ScriptedLog, tmp_path: Path):

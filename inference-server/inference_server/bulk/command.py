@@ -20,7 +20,9 @@ from inference_server.bulk.run import BulkEnrolment
 from inference_server.bulk.sources import open_source
 from inference_server.bulk.worker import LoadPipeline, LoadShipped
 from inference_server.face_pipeline import stamp_of
+from inference_server.gallery import ModelStamp
 from inference_server.gallery.store import SqlStore
+from inference_server.gallery.switches import SqlSwitches
 from inference_server.settings import Settings, SettingsError
 
 SOME_REFUSED: Final = 1
@@ -47,6 +49,7 @@ def run(asked: argparse.Namespace, settings: Settings, load: LoadPipeline) -> in
     source = open_source(asked.source, settings.max_photo_bytes)
     stamp = stamp_of(load())
     with closing(_report(asked.report)) as report, closing(_store(settings)) as store:
+        _refuse_what_no_search_finds(store, stamp)
         progress = Progress(source.count(), report)
         try:
             with _executor(asked, load) as executor:
@@ -58,6 +61,15 @@ def run(asked: argparse.Namespace, settings: Settings, load: LoadPipeline) -> in
             progress.finish()
             print(progress.summary())
     return SOME_REFUSED if progress.reasons else 0
+
+
+def _refuse_what_no_search_finds(store: SqlStore, stamp: ModelStamp) -> None:
+    active = SqlSwitches(store).active()
+    if active not in {None, stamp}:
+        raise SettingsError(
+            "WEIGHTS_DIR: `inference-server index switch` has let other networks answer. "
+            "Name theirs, or what is enrolled is found by no search."
+        )
 
 
 def _executor(asked: argparse.Namespace, load: LoadPipeline) -> AbstractContextManager[Executor]:

@@ -41,5 +41,7 @@ class Housekeeping:
                 self._index.tidy()
             except StoreUnavailable as outage:
                 log.warning("the index is tidied later: %s", outage)
+            except Exception:  # whoever is removed must leave the index, whatever went wrong once
+                log.exception("the index is tidied later")
             if self._stopping.wait(self._every_s):
                 return

@@ -54,6 +54,10 @@ class MilvusIndex:
     def counts(self) -> Counts:
         return self._caught_up()
 
+    def tidy(self) -> None:
+        """Also while no search comes: whoever is removed leaves the collection in due time."""
+        self._caught_up()
+
     def nearest(
         self, model: str, probe: Embedding, top_k: int, but: str | None = None
     ) -> list[Resemblance]:

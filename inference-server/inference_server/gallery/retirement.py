@@ -27,14 +27,19 @@ FACES_AT_ONCE: Final = 1000
 _MOVED: Final = ("base", "heatmap", "base_sha256", "heatmap_sha256", "version")
 
 
+def retiring(store: SqlStore, kept: Collection[ModelStamp]) -> frozenset[ModelStamp]:
+    """The stamps that `retire` would end."""
+    with store.reading() as connection:
+        return _stamps(connection) - frozenset(kept)
+
+
 def retire(store: SqlStore, kept: Collection[ModelStamp]) -> frozenset[ModelStamp]:
     """The stamps that are gone or going: faces with no other vectors keep those they have.
 
     What the kept networks search does not change, nor does the gallery's version. Broken off, it
     is simply begun again.
     """
-    with store.reading() as connection:
-        retired = _stamps(connection) - frozenset(kept)
+    retired = retiring(store, kept)
     while _promote(store, kept):
         pass
     with store.writing() as connection:

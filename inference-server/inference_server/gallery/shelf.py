@@ -102,7 +102,9 @@ class FolderShelf:
             self._lock.parent.mkdir(mode=OWNERS_FOLDER, parents=True, exist_ok=True)
             lock = os.open(self._lock, os.O_RDWR | os.O_CREAT, OWNER_ONLY)
         try:
-            yield _locked(lock, wait=wait)
+            with _folder_used():
+                alone = _locked(lock, wait=wait)
+            yield alone
         finally:
             os.close(lock)
 
@@ -148,6 +150,7 @@ class FolderShelf:
     ) -> Segment:
         if not count:
             self._path.unlink(missing_ok=True)
+            self._latest = None  # nor is it kept open
             return empty_segment()
         layout, batches = _laid_out(count, batches)
         write_snapshot(self._partial, stamp, moment, layout, batches)

@@ -65,6 +65,7 @@ class SqlStore:
             if stored is not None and not reference.repeats(stored):
                 raise FaceIdInUse(reference.face_id)
             held = stamps_of(connection, reference.face_id)
+            also = [made for made in also if made.stamp != reference.stamp]
             missing = [made for made in (reference, *also) if made.stamp not in held]
             if not missing:
                 return stored or reference, False
