@@ -33,6 +33,8 @@ class Result:
     passed: bool
     told: str
     seconds: float
+    commit: str
+    """When it began: what is edited meanwhile has no part in it."""
 
 
 def _on_postgresql(drill: Callable[..., str], folder: Path, size: Size) -> str:
@@ -96,6 +98,7 @@ def _possible() -> list[str]:
 
 def _run(name: str, size: Size) -> Result:
     folder = Path(tempfile.mkdtemp(prefix=f"drill-{name}-"))
+    commit = _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain") else "")
     started_s = time.monotonic()
     try:
         told, passed = DRILLS[name](folder / "house", size), True
@@ -103,7 +106,7 @@ def _run(name: str, size: Size) -> Result:
         traceback.print_exc()
         told, passed = " ".join(f"{type(error).__name__}: {error}".split())[:MOST_TOLD], False
         print(f"what is left of it: {folder}")
-    result = Result(name, passed, told, round(time.monotonic() - started_s, 1))
+    result = Result(name, passed, told, round(time.monotonic() - started_s, 1), commit)
     print(f"{'passed' if passed else 'FAILED'}  {name:28} {told}", flush=True)
     if passed:
         shutil.rmtree(folder)
@@ -112,8 +115,7 @@ def _run(name: str, size: Size) -> Result:
 
 def _write(results: Sequence[Result], size: Size, file: Path) -> None:
     """Drills of the same size that were held earlier stay in the report, with their commit."""
-    commit = _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain") else "")
-    made = {"commit": commit, "date": datetime.now(UTC).isoformat(timespec="minutes")}
+    made = {"date": datetime.now(UTC).isoformat(timespec="minutes")}
     document = file.with_suffix(".json")
     earlier = json.loads(document.read_text(encoding="utf-8")) if document.exists() else {}
     held = {
