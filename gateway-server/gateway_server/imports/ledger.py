@@ -100,6 +100,11 @@ def _decode(cursor: str) -> int:
 
 
 async def _describe(session: AsyncSession, run: ImportRun) -> ImportOut:
+    """Jobs before rows: a job ends with its row's outcome, so no row is left pending without one.
+
+    The other way round, PostgreSQL could tell of a done import whose last rows were pending.
+    """
+    has_jobs = run.finished_at is not None and await is_under_way(session, run.id)
     of_run = ImportRow.import_id == run.id
     grouped = (
         select(_OUTCOME, func.count(), func.count(ImportRow.also_of))
@@ -110,7 +115,7 @@ async def _describe(session: AsyncSession, run: ImportRun) -> ImportOut:
     counted = {outcome: (rows, also) for outcome, rows, also in await session.execute(grouped)}
     counts: dict[str, Any] = {outcome: rows for outcome, (rows, _) in counted.items()}
     counts[ALSO_OF] = sum(also for _, also in counted.values())
-    under_way = counts.get("pending", 0) > 0 and await is_under_way(session, run.id)
+    under_way = counts.get("pending", 0) > 0 and has_jobs
     return ImportOut.from_row(run, ImportCounts(**counts), under_way=under_way)
 
 
