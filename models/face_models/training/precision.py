@@ -1,6 +1,6 @@
 """Mixed precision on CPUs: convolutions in bfloat16, what a loss compares in float32.
 
-Worth 1.4 times the pace where the processor multiplies bfloat16 matrices (AMX), nothing elsewhere.
+Faster where the processor multiplies bfloat16 matrices (AMX), of no use elsewhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def use_bfloat16(network: FaceNetwork) -> None:
 
 
 def _is_strided_depthwise(convolution: nn.Conv2d) -> bool:
-    """The one kind whose gradient costs ten times more in bfloat16 than in float32."""
+    """The one kind whose gradient costs far more in bfloat16 than in float32."""
     return convolution.groups > 1 and max(convolution.stride) > 1
 
 
