@@ -25,6 +25,7 @@ from gateway_server.routes import (
     failures,
     imports,
     keys,
+    leads,
     operations,
     persons,
     searches,
@@ -56,7 +57,17 @@ def create_app(
         },
     )
     app.state.metrics = metrics
-    for routes in (searches, persons, imports, failures, keys, audit, operations, documentation):
+    for routes in (
+        searches,
+        persons,
+        leads,
+        imports,
+        failures,
+        keys,
+        audit,
+        operations,
+        documentation,
+    ):
         app.include_router(routes.router)
     for pages in (sign_in.router, sign_in.pages, search.pages):
         app.include_router(pages)

@@ -36,7 +36,9 @@ from gateway_server.reenrolment import Reenrolment
 from gateway_server.removals import Removals
 from gateway_server.retention import Retention
 from gateway_server.retries import Retries
+from gateway_server.review.desk import ReviewDesk
 from gateway_server.search_desk import SearchDesk
+from gateway_server.search_ledger import SearchLedger
 from gateway_server.search_reader import SearchReader
 from gateway_server.search_service import SearchService
 from gateway_server.settings import Settings
@@ -55,6 +57,7 @@ class Gateway:
     one_time: OneTimeRequests
     search_desk: SearchDesk
     search_reader: SearchReader
+    review: ReviewDesk
     persons: PersonService
     import_intake: ImportIntake
     imports: ImportService
@@ -91,8 +94,10 @@ async def open_gateway(
         archive = PhotoArchive(database, store)
         failures = FailureLedger(database, metrics)
         queue = JobQueue(database, settings.job_lease_s, settings.longest_pause_s)
-        searches = SearchService(database, archive, inference, cache, queue, failures, metrics)
-        known = KnownSearches(database, archive, searches, metrics)
+        least = settings.review_min_confidence
+        ledger = SearchLedger(database, queue, failures, least)
+        searches = SearchService(database, archive, inference, cache, queue, ledger, metrics)
+        known = KnownSearches(database, archive, searches, metrics, least)
         enrolment = Enrolment(database, archive, inference, queue, failures, metrics)
         removals = Removals(database, archive, inference, cache, queue, failures)
         limits = PhotoLimits(settings.max_photo_bytes, settings.max_photo_pixels)
@@ -122,7 +127,7 @@ async def open_gateway(
         closing.push_async_callback(rates.close)
         retention = Retention(database, archive, store, one_time, settings.retention_days)
         wait_s = settings.answer_wait_s
-        reader = SearchReader(database, archive, inference)
+        reader = SearchReader(database, archive, inference, least)
         metrics.watch(queue, workers, breaker)
         yield Gateway(
             keyring=keyring,
@@ -135,6 +140,7 @@ async def open_gateway(
                 searches, known, reader, queue, workers, wait_s, settings.max_waiting
             ),
             search_reader=reader,
+            review=ReviewDesk(database, least),
             persons=PersonService(database, archive, queue, removals, workers, wait_s),
             import_intake=ImportIntake(uploads, settings.import_max_bytes),
             imports=imports,
