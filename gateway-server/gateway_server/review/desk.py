@@ -1,5 +1,6 @@
 """What reviewers see: the pairs that wait for them, those that are decided, and how one stands."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +15,11 @@ from gateway_server.paging import decode_place, encode_place
 from gateway_server.problems import Forbidden, InvalidCursor
 from gateway_server.review.decisions import Voice, decide, may_see_voices
 from gateway_server.review.leads import Pair, voices_on
-from gateway_server.tables import Lead, LeadStatus, LeadVoice, Person, Search
+from gateway_server.tables import Lead, LeadStatus, LeadVoice, Person, Search, is_id
 
 MOST_COUNTED: Final = 500
+MOST_UNSURE = MOST_FACES = 1_000_000
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLACE = (Lead.unsure, Lead.doubt, Lead.photo_sha256, Lead.face, Lead.person_id)
 _AGE = (Lead.changed_at, Lead.photo_sha256, Lead.face, Lead.person_id)
 Shown = tuple[Lead, Search | None, str, str | None]
@@ -175,17 +178,27 @@ def _key(lead: Lead) -> tuple[str, int, str]:
 
 def _decode_place(cursor: str) -> Sequence[object]:
     match decode_place(cursor):
-        case [int(unsure), float(doubt) | int(doubt), str(photo), int(face), str(person)]:
-            return unsure, doubt, photo, face, person
+        case [int(unsure), float(doubt) | int(doubt), *pair] if 0 <= unsure < MOST_UNSURE:
+            return unsure, doubt, *_checked(pair, cursor)
     raise InvalidCursor(f"The cursor is {cursor!r}")
 
 
 def _decode_age(cursor: str) -> Sequence[object]:
     match decode_place(cursor):
-        case [str(moment), str(photo), int(face), str(person)]:
+        case [str(moment), *pair]:
             try:
                 changed_at = datetime.fromisoformat(moment).astimezone(UTC)
             except (ValueError, OverflowError) as error:
                 raise InvalidCursor(f"The cursor is {cursor!r}") from error
-            return changed_at, photo, face, person
+            return changed_at, *_checked(pair, cursor)
+    raise InvalidCursor(f"The cursor is {cursor!r}")
+
+
+def _checked(pair: Sequence[object], cursor: str) -> Sequence[object]:
+    """As a row could have it."""
+    match pair:
+        case [str(photo), int(face), str(person)] if (
+            _SHA256.fullmatch(photo) and 0 <= face < MOST_FACES and is_id(person)
+        ):
+            return photo, face, person
     raise InvalidCursor(f"The cursor is {cursor!r}")
