@@ -23,6 +23,7 @@ from gateway_server.routes import (
     keys,
     operations,
     persons,
+    photos,
     searches,
 )
 from gateway_server.routes.access import invalid_parameters
@@ -31,6 +32,19 @@ from gateway_server.settings import Settings
 DESCRIPTION = """Finds missing persons by face. A match is a lead for people to judge, nothing more.
 
 Errors are `application/problem+json` (RFC 9457); their `type` is stable, one for each reason."""
+
+
+_ROUTES = (
+    searches,
+    persons,
+    photos,
+    imports,
+    failures,
+    keys,
+    audit,
+    operations,
+    documentation,
+)
 
 
 def create_app(
@@ -52,7 +66,7 @@ def create_app(
         },
     )
     app.state.metrics = metrics
-    for routes in (searches, persons, imports, failures, keys, audit, operations, documentation):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     app.add_middleware(Journal, metrics=metrics)
     return app
