@@ -131,7 +131,7 @@ async def open_gateway(
         wait_s = settings.answer_wait_s
         thumbnails = Thumbnails(database, archive, inference)
         reader = SearchReader(database, archive, thumbnails, inference)
-        merges = Merges(database, queue, failures)
+        merges = Merges(database, queue, failures, look_again_s)
         metrics.watch(queue, workers, breaker)
         yield Gateway(
             keyring=keyring,

@@ -8,6 +8,7 @@ jobs behind, and no moment without the person.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Text, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,6 +30,7 @@ from gateway_server.tables import (
     Removal,
     Search,
     new_id,
+    now,
 )
 from gateway_server.texts import fold
 
@@ -45,7 +47,15 @@ class Begun:
 
 
 class Merges:
-    def __init__(self, database: Database, queue: JobQueue, failures: FailureLedger) -> None:
+    def __init__(
+        self,
+        database: Database,
+        queue: JobQueue,
+        failures: FailureLedger,
+        look_again_s: float,
+    ) -> None:
+        """`look_again_s`: before the other is deleted there, whoever waits for the enrolments."""
+        self._look_again = timedelta(seconds=look_again_s)
         self._database = database
         self._queue = queue
         self._failures = failures
@@ -75,7 +85,8 @@ class Merges:
         await session.execute(delete(Person).where(Person.id == other.id))
         removal.settles_at = await self._queue.cancel(session, "enrolment", list(successor.faces))
         claims = await self._queue_enrolments(session, kept.id, successor, held=held)
-        await self._queue.add(session, "deletion", removal.id, held=False)
+        later = now() + self._look_again
+        await self._queue.add(session, "deletion", removal.id, held=False, not_before=later)
         await append(session, "merge", person_id=kept.id, subject_id=other.id)
         await append(session, "merge", person_id=other.id, subject_id=kept.id)
         return Begun(claims, removal.id)
