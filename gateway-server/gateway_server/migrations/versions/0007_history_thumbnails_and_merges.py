@@ -7,7 +7,7 @@ from gateway_server.tables import UtcTime
 from gateway_server.texts import fold
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 AT_A_TIME = 500
 
 
