@@ -77,14 +77,15 @@ class Merges:
         successor = Successor(kept.id, await _move_faces(session, kept, other))
         await _move_answers(session, other.id, successor)
         await _move_verdicts(session, other.id, kept.id)
-        removal = Removal(id=new_id(), person_id=other.id, key_id=caller.key_id, photo_sha256s=[])
-        session.add(removal)
         await _move_import_rows(session, other.id, successor)
         await self._failures.resolve_faces(session, list(successor.faces), "merged")
         await _remember(session, other.id, successor, caller)
         await session.execute(delete(Person).where(Person.id == other.id))
-        removal.settles_at = await self._queue.cancel(session, "enrolment", list(successor.faces))
+        settles_at = await self._queue.cancel(session, "enrolment", list(successor.faces))
         claims = await self._queue_enrolments(session, kept.id, successor, held=held)
+        removal = Removal(id=new_id(), person_id=other.id, key_id=caller.key_id)
+        removal.photo_sha256s, removal.settles_at = [], settles_at
+        session.add(removal)
         later = now() + self._look_again
         await self._queue.add(session, "deletion", removal.id, held=False, not_before=later)
         await append(session, "merge", person_id=kept.id, subject_id=other.id)
