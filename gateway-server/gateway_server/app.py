@@ -28,6 +28,7 @@ from gateway_server.routes import (
     leads,
     operations,
     persons,
+    photos,
     searches,
 )
 from gateway_server.routes.access import invalid_parameters
@@ -36,6 +37,20 @@ from gateway_server.settings import Settings
 DESCRIPTION = """Finds missing persons by face. A match is a lead for people to judge, nothing more.
 
 Errors are `application/problem+json` (RFC 9457); their `type` is stable, one for each reason."""
+
+
+_ROUTES = (
+    searches,
+    leads,
+    persons,
+    photos,
+    imports,
+    failures,
+    keys,
+    audit,
+    operations,
+    documentation,
+)
 
 
 def create_app(
@@ -57,17 +72,7 @@ def create_app(
         },
     )
     app.state.metrics = metrics
-    for routes in (
-        searches,
-        persons,
-        leads,
-        imports,
-        failures,
-        keys,
-        audit,
-        operations,
-        documentation,
-    ):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     for pages in (sign_in.router, sign_in.pages, search.pages):
         app.include_router(pages)

@@ -47,7 +47,7 @@ class _Known:
     entry: Entry
 
     def row(self, people: People) -> dict[str, Any]:
-        answer = self.match.model_dump(mode="json", exclude={"timings_ms"})
+        answer = people.left_of(self.match.model_dump(mode="json", exclude={"timings_ms"}))
         moment = now()
         return {
             "id": self.made.subject_id,
@@ -59,9 +59,11 @@ class _Known:
             "photo_sha256": self.photo.name.sha256,
             **asdict(self.request.options),
             "case_reference": self.request.case_reference,
+            "case_text": self.request.case_text,
             "purpose": self.request.purpose,
             "cached": True,
-            "answer": people.left_of(answer),
+            "answer": answer,
+            "verdict": answer["verdict"],
             "timings_ms": {"total": round((time.perf_counter() - self.begun_s) * 1000, 3)},
         }
 
@@ -120,9 +122,9 @@ class KnownSearches:
 
     async def _write(self, batch: Sequence[_Known]) -> Sequence[Given | None]:
         async with self._database.write() as session:
+            people = await read_people(session, _person_ids(batch))  # locked before photos
             there = await self._archive.hold(session, {one.photo.name for one in batch})
             held = [one for one in batch if one.photo.name in there]
-            people = await read_people(session, _person_ids(held))
             photos = {one.photo.name.sha256 for one in held}
             ruled_out = await read_ruled_out(session, photos, self._least_confidence)
             drafts = [_draft(one, people, ruled_out) for one in held]

@@ -36,8 +36,9 @@ class SearchLedger:
         async with self._database.write() as session:
             people = await read_people(session, {one.person_id for one in match.candidates})
             left = people.left_of(answer)
-            found = {"answer": left, "timings_ms": timings_ms, "cached": cached}
-            photo = await _end(session, claim, status="done", problem=None, **found)
+            found = {"answer": left, "verdict": left["verdict"], "cached": cached}
+            ended = {"status": "done", "problem": None, "timings_ms": timings_ms}
+            photo = await _end(session, claim, **ended, **found)
             if photo is not None:
                 leads = leads_in(claim.subject_id, photo, left, self._least_confidence)
                 await record(session, leads)

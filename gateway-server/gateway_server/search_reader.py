@@ -22,6 +22,7 @@ from gateway_server.review.leads import Pair, give_voice
 from gateway_server.review.ruled_out import read_ruled_out
 from gateway_server.schemas import SearchOut
 from gateway_server.tables import Face, Feedback, Job, Person, Search, now
+from gateway_server.thumbnails import Thumbnails
 
 
 class SearchReader:
@@ -29,6 +30,7 @@ class SearchReader:
         self,
         database: Database,
         archive: PhotoArchive,
+        thumbnails: Thumbnails,
         inference: InferenceClient,
         least_confidence: float,
     ) -> None:
@@ -36,6 +38,7 @@ class SearchReader:
         self._least_confidence = least_confidence
         self._database = database
         self._archive = archive
+        self._thumbnails = thumbnails
         self._inference = inference
 
     async def get(self, search_id: str, caller: Caller) -> SearchOut:
@@ -53,6 +56,12 @@ class SearchReader:
         search = await self._find(search_id, caller)
         note(photo_sha256=search.photo_sha256)
         return await self._archive.read(search.photo_sha256)
+
+    async def thumbnail(self, search_id: str, caller: Caller) -> StoredPhoto:
+        """The face that was searched for, as far as one was said."""
+        search = await self._find(search_id, caller)
+        note(photo_sha256=search.photo_sha256)
+        return await self._thumbnails.of(search.photo_sha256, search.face)
 
     async def heatmap(self, search_id: str, caller: Caller) -> bytes:
         """PNG: the face that was searched for under its heatmap."""

@@ -29,6 +29,7 @@ from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import Outage, Refusal, SearchNotFound
 from gateway_server.search_ledger import SearchLedger
 from gateway_server.tables import Search
+from gateway_server.texts import fold
 
 KNOWN_WITHIN_S: Final = 2.0
 
@@ -45,6 +46,11 @@ class SearchRequest:
     options: MatchOptions
     case_reference: str | None
     purpose: str | None
+
+    @property
+    def case_text(self) -> str | None:
+        """By which a part of the case reference is found, whatever its case."""
+        return None if self.case_reference is None else fold(self.case_reference)
 
 
 class SearchService:
@@ -188,6 +194,7 @@ def _new_search(photo: CheckedPhoto, request: SearchRequest, made: Made) -> Sear
         request_id=current_request_id(),
         photo_sha256=photo.name.sha256,
         case_reference=request.case_reference,
+        case_text=request.case_text,
         purpose=request.purpose,
         **asdict(request.options),
     )

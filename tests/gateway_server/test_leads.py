@@ -219,10 +219,19 @@ async def test_a_no_is_about_one_person_and_one_photo(enrol, phone, reviewers):
     other = (await search(phone, make_photo(2))).json()
 
     assert [one["ruled_out"] for one in again["candidates"]] == [True, False]
-    assert again["verdict"] == "lead", "Bob is as credible, by his confidence"
+    assert again["verdict"] == "no_credible_lead", "Bob is none"
     assert not any(one["ruled_out"] for one in other["candidates"])
     waiting = sorted(await names_in(reviewers["ben"]))
     assert waiting == ["Ada", "Bob", "Bob"], "Ada still waits for the other photo"
+
+
+async def test_a_lead_rests_on_whoever_is_left(enrol, phone, reviewers):
+    for name in ("Ada", "Eve"):
+        await enrol(name, make_photo(1))
+    first = (await search(phone, make_photo(1))).json()
+    await judge(reviewers["ann"], first["id"], first["candidates"][0]["person_id"], "different")
+
+    assert (await search(phone, make_photo(1))).json()["verdict"] == "lead"
 
 
 async def test_a_mistaken_no_is_mended_by_whoever_said_it(found, phone, reviewers):

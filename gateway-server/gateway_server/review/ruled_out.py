@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import BindParameter, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from gateway_server.people import NO_CREDIBLE_LEAD
 from gateway_server.review.leads import Pair
 from gateway_server.tables import Lead
 
@@ -20,7 +21,7 @@ _DIFFERENT = select(Lead.photo_sha256, Lead.face, Lead.person_id).where(
 class RuledOut:
     pairs: frozenset[Pair]
     least_confidence: float
-    """Of what is put to reviewers; what is left supports a lead from there on."""
+    """Of what is put to reviewers."""
 
     def told(self, photo_sha256: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         """The answer, with each candidate's `ruled_out` and the verdict that the rest supports."""
@@ -34,9 +35,14 @@ class RuledOut:
         verdict: str = answer["verdict"]
         if not any(one["ruled_out"] for one in candidates):
             return verdict
-        left = (one["confidence"] for one in candidates if not one["ruled_out"])
-        is_left = any(confidence >= self.least_confidence for confidence in left)
-        return verdict if is_left else "no_credible_lead"
+        left = [one for one in candidates if not one["ruled_out"]]
+        is_left = any(self._is_credible(one) for one in left)
+        return verdict if is_left else NO_CREDIBLE_LEAD
+
+    def _is_credible(self, candidate: Mapping[str, Any]) -> bool:
+        """Earlier inference tiers did not say who is a lead."""
+        by_confidence = candidate["confidence"] >= self.least_confidence
+        return bool(candidate.get("is_lead", by_confidence))
 
 
 async def read_ruled_out(
