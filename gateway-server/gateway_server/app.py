@@ -53,6 +53,14 @@ _ROUTES = (
 )
 
 
+_PAGES = (
+    sign_in.router,
+    sign_in.pages,
+    search.router,
+    search.pages,
+)
+
+
 def create_app(
     settings: Settings, inference_transport: httpx.AsyncBaseTransport | None = None
 ) -> FastAPI:
@@ -74,7 +82,7 @@ def create_app(
     app.state.metrics = metrics
     for routes in _ROUTES:
         app.include_router(routes.router)
-    for pages in (sign_in.router, sign_in.pages, search.pages):
+    for pages in _PAGES:
         app.include_router(pages)
     app.mount(PREFIX, Assets())
     app.add_middleware(PageHeaders)

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gateway_server.auth import Caller
 from gateway_server.console.assets import address_of
 from gateway_server.console.navigation import entries_for
+from gateway_server.console.scores import chance_of, percent, strength
 from gateway_server.console.wording import LANGUAGES, Wording, choose_language
 
 LANGUAGE_COOKIE = "reunite_language"
@@ -86,8 +87,14 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": address_of, "query": urlencode}
-    environment.filters |= {"moment": _moment, "thousands": _thousands, "path_part": _path_part}
+    environment.globals |= {"asset": address_of, "query": urlencode, "chance_of": chance_of}
+    environment.filters |= {
+        "moment": _moment,
+        "thousands": _thousands,
+        "path_part": _path_part,
+        "percent": percent,
+        "strength": strength,
+    }
     return environment
 
 
