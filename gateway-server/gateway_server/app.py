@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from gateway_server.console import search, sign_in
+from gateway_server.console import review, search, sign_in
 from gateway_server.console.assets import PREFIX, Assets
 from gateway_server.console.headers import PageHeaders
 from gateway_server.console.problems import show_problem, wants_page
@@ -58,6 +58,7 @@ _PAGES = (
     sign_in.pages,
     search.router,
     search.pages,
+    review.router,
 )
 
 

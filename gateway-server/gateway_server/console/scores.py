@@ -48,6 +48,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= STRONG else f"{100 * share:.0f} %"
 
 
+def few(expected: float) -> str:
+    """A small number as people write it."""
+    if expected < 0.001:
+        return "< 0.001"
+    return f"{expected:.0f}" if expected >= 10 else f"{expected:.2g}"
+
+
 def strength(confidence: float) -> str:
     """The end of a text's key."""
     if confidence >= STRONG:

@@ -40,7 +40,8 @@ if (form) {
 function drawFaces() {
   const photo = find("[data-probe]");
   const faces = find("[data-faces]");
-  if (!photo || !faces) return;
+  if (!photo || !faces || faces.dataset.drawn) return;
+  faces.dataset.drawn = "";
   const fit = () => {
     faces.setAttribute("viewBox", `0 0 ${photo.naturalWidth} ${photo.naturalHeight}`);
     faces.style.fontSize = `${photo.naturalHeight / 16}px`;
@@ -118,7 +119,4 @@ function begin() {
   choose(current, { focus: false });
 }
 begin();
-document.addEventListener("htmx:afterSettle", (event) => {
-  if (event.detail.target.id === "found" || event.detail.elt?.id === "found") begin();
-  else choose(current, { focus: false });
-});
+document.addEventListener("htmx:afterSettle", begin);
