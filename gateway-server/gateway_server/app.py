@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from gateway_server.console import search, sign_in
+from gateway_server.console import merging, new_people, people, search, sign_in
 from gateway_server.console.assets import PREFIX, Assets
 from gateway_server.console.headers import PageHeaders
 from gateway_server.console.problems import show_problem, wants_page
@@ -51,6 +51,17 @@ _ROUTES = (
 )
 
 
+_PAGES = (
+    sign_in.router,
+    sign_in.pages,
+    search.pages,
+    new_people.pages,
+    new_people.router,
+    merging.router,
+    people.router,
+)
+
+
 def create_app(
     settings: Settings, inference_transport: httpx.AsyncBaseTransport | None = None
 ) -> FastAPI:
@@ -72,7 +83,7 @@ def create_app(
     app.state.metrics = metrics
     for routes in _ROUTES:
         app.include_router(routes.router)
-    for pages in (sign_in.router, sign_in.pages, search.pages):
+    for pages in _PAGES:
         app.include_router(pages)
     app.mount(PREFIX, Assets())
     app.add_middleware(PageHeaders)

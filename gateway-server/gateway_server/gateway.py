@@ -151,7 +151,7 @@ async def open_gateway(
             persons=PersonService(database, archive, queue, removals, merges, workers, wait_s),
             photo_archive=archive,
             thumbnails=thumbnails,
-            photo_check=PhotoCheck(database, inference),
+            photo_check=PhotoCheck(database, archive, inference),
             search_history=SearchHistory(database),
             import_intake=ImportIntake(uploads, settings.import_max_bytes),
             imports=imports,
