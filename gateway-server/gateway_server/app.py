@@ -11,7 +11,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from gateway_server.console import merging, new_people, people, search, sign_in
+from gateway_server.console import audit as audit_pages
+from gateway_server.console import failures as failure_pages
+from gateway_server.console import history, merging, model, new_people, people, search, sign_in
+from gateway_server.console import imports as import_pages
 from gateway_server.console.assets import PREFIX, Assets
 from gateway_server.console.headers import PageHeaders
 from gateway_server.console.problems import show_problem, wants_page
@@ -59,6 +62,11 @@ _PAGES = (
     new_people.router,
     merging.router,
     people.router,
+    import_pages.router,
+    history.router,
+    failure_pages.router,
+    audit_pages.router,
+    model.pages,
 )
 
 

@@ -55,6 +55,7 @@ class Gateway:
 
     keyring: Keyring
     door: Door
+    inference: InferenceClient
     browser_sessions: BrowserSessions
     audit: AuditLog
     intake: Intake
@@ -139,6 +140,7 @@ async def open_gateway(
         metrics.watch(queue, workers, breaker)
         yield Gateway(
             keyring=keyring,
+            inference=inference,
             door=Door(keyring, browser_sessions, rates),
             browser_sessions=browser_sessions,
             audit=AuditLog(database),

@@ -71,9 +71,9 @@ async def register_person(post: PagePost) -> Response:
     async with gateway.intake.receive(post.request, shape) as form:
         details = read_details({"name": "", **form.texts})
 
-        async def register(made: Made) -> Given:
-            person = await gateway.persons.register(details, form.photos, made)
-            return _made(address_of(person.id, "added"))
+        async def register(subject: Made) -> Given:
+            person = await gateway.persons.register(details, form.photos, subject)
+            return made(address_of(person.id, "added"))
 
         return await post.answer(form.said(), register)
 
@@ -83,13 +83,13 @@ async def register_person(post: PagePost) -> Response:
 async def add_face(person_id: PersonId, post: PagePost) -> Response:
     async with post.gateway.intake.receive(post.request, ONE_PHOTO) as form:
 
-        async def add(made: Made) -> Given:
-            await post.gateway.persons.add_face(person_id, form.photos[0], None, made)
-            return _made(address_of(person_id, "photo-added"))
+        async def add(subject: Made) -> Given:
+            await post.gateway.persons.add_face(person_id, form.photos[0], None, subject)
+            return made(address_of(person_id, "photo-added"))
 
         return await post.answer(form.said(), add)
 
 
-def _made(address: str) -> Given:
+def made(address: str) -> Given:
     """The script goes there."""
     return Given(HTTPStatus.CREATED, address, {"Location": address}, media_type="text/plain")
