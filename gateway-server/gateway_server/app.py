@@ -28,6 +28,7 @@ from gateway_server.routes import (
     failures,
     imports,
     keys,
+    leads,
     operations,
     persons,
     photos,
@@ -43,6 +44,7 @@ Errors are `application/problem+json` (RFC 9457); their `type` is stable, one fo
 
 _ROUTES = (
     searches,
+    leads,
     persons,
     photos,
     imports,
