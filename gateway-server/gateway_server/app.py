@@ -11,7 +11,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from gateway_server.console import review, search, sign_in
+from gateway_server.console import audit as audit_pages
+from gateway_server.console import failures as failure_pages
+from gateway_server.console import (
+    history,
+    merging,
+    model,
+    new_people,
+    people,
+    review,
+    search,
+    sign_in,
+)
+from gateway_server.console import imports as import_pages
 from gateway_server.console.assets import PREFIX, Assets
 from gateway_server.console.headers import PageHeaders
 from gateway_server.console.problems import show_problem, wants_page
@@ -61,6 +73,15 @@ _PAGES = (
     search.router,
     search.pages,
     review.router,
+    new_people.pages,
+    new_people.router,
+    merging.router,
+    people.router,
+    import_pages.router,
+    history.router,
+    failure_pages.router,
+    audit_pages.router,
+    model.pages,
 )
 
 
