@@ -23,6 +23,7 @@ from gateway_server.routes import (
     keys,
     operations,
     persons,
+    phone,
     searches,
 )
 from gateway_server.routes.access import invalid_parameters
@@ -52,7 +53,17 @@ def create_app(
         },
     )
     app.state.metrics = metrics
-    for routes in (searches, persons, imports, failures, keys, audit, operations, documentation):
+    for routes in (
+        searches,
+        persons,
+        imports,
+        failures,
+        keys,
+        audit,
+        operations,
+        documentation,
+        phone,
+    ):
         app.include_router(routes.router)
     app.add_middleware(Journal, metrics=metrics)
     return app
