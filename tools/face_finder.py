@@ -10,7 +10,6 @@ import json
 import struct
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 ROOT = Path(__file__).resolve().parent.parent
