@@ -32,6 +32,7 @@ from gateway_server.tables import Audit
 Action = Literal[
     "list", "read", "create", "change", "delete", "search", "judge", "photo", "heatmap", "import",
     "export", "retry", "expire", "audit", "key.list", "key.create", "key.rotate", "key.revoke",
+    "sign-in", "sign-out",
 ]  # fmt: skip
 Outcome = Literal["allowed", "refused", "failed"]
 MOST_AT_ONCE = 500

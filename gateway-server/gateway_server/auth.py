@@ -148,7 +148,7 @@ class Keyring:
         matches = _matches(_digest(secret), key)
         if key is None or status_of(key) != "valid" or not matches:
             raise Unauthorized("The API key is not valid")
-        caller = Caller(key.id, _role(key.role))
+        caller = caller_of(key)
         await self._note_use(key)
         return caller
 
@@ -171,6 +171,20 @@ class Keyring:
             async with self._database.write() as session:
                 noting = update(ApiKey).where(ApiKey.id == key.id, unnoted)
                 await session.execute(noting.values(last_used_at=now()))
+
+
+def secret_digest(presented: str) -> str:
+    """sha256 of the secret in a key."""
+    return _digest(_split(presented)[1])
+
+
+def holds_secret(key: ApiKey, digest: str) -> bool:
+    """Whether the key is valid, and this is the sha256 of a secret that is good for it."""
+    return _matches(digest, key) and status_of(key) == "valid"
+
+
+def caller_of(key: ApiKey) -> Caller:
+    return Caller(key.id, _role(key.role))
 
 
 def status_of(key: ApiKey) -> KeyStatus:

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import httpx
 
 from gateway_server.audit import AuditLog
 from gateway_server.auth import Keyring
 from gateway_server.breaker import Breaker, BreakerSettings
+from gateway_server.browser_sessions import BrowserSessions, SessionLimits
 from gateway_server.cache import open_cache
 from gateway_server.caretaker import Caretaker
 from gateway_server.database import Database
@@ -47,6 +49,7 @@ class Gateway:
 
     keyring: Keyring
     door: Door
+    browser_sessions: BrowserSessions
     audit: AuditLog
     intake: Intake
     one_time: OneTimeRequests
@@ -114,6 +117,7 @@ async def open_gateway(
         )
         one_time = OneTimeRequests(database, settings.job_lease_s, settings.idempotency_kept_s)
         keyring = Keyring(database)
+        browser_sessions = BrowserSessions(database, _session_limits(settings))
         rates = open_limits(settings)
         closing.push_async_callback(rates.close)
         retention = Retention(database, archive, store, one_time, settings.retention_days)
@@ -122,7 +126,8 @@ async def open_gateway(
         metrics.watch(queue, workers, breaker)
         yield Gateway(
             keyring=keyring,
-            door=Door(keyring, rates),
+            door=Door(keyring, browser_sessions, rates),
+            browser_sessions=browser_sessions,
             audit=AuditLog(database),
             intake=intake,
             one_time=one_time,
@@ -144,6 +149,14 @@ async def open_gateway(
             readiness=Readiness(database, store, inference),
             max_photos_per_request=settings.max_photos_per_request,
         )
+
+
+def _session_limits(settings: Settings) -> SessionLimits:
+    return SessionLimits(
+        idle=timedelta(seconds=settings.session_idle_s),
+        idle_mobile=timedelta(seconds=settings.session_idle_mobile_s),
+        longest=timedelta(seconds=settings.session_max_s),
+    )
 
 
 def _pace(settings: Settings) -> Pace:

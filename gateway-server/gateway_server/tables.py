@@ -83,6 +83,21 @@ class ApiKey(Row):
     revoked_at: Mapped[datetime | None]
 
 
+class BrowserSession(Row):
+    """A browser that has shown a key; it ends with that key, and with the secret that was shown."""
+
+    __tablename__ = "browser_session"
+
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the cookie's 256 random bits."""
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    csrf_token: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    seen_at: Mapped[datetime] = mapped_column(default=now)
+    """Nearly: not every request writes it."""
+
+
 class Photo(Row):
     """One stored file, however many searches and faces were made from it."""
 

@@ -6,14 +6,9 @@ from fastapi.responses import RedirectResponse
 from gateway_server.phone.shell import HOME, PAGE, WORKER, Asset, read_shell
 from gateway_server.problems import NotFound
 
-FROM_HERE_ALONE = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob: data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
-    "base-uri 'none'; manifest-src 'self'; worker-src 'self'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cross-Origin-Opener-Policy": "same-origin",
+OF_A_FILE = {
     "Cache-Control": "no-cache",  # the service worker keeps it; without one, the ETag saves it
+    "X-Content-Type-Options": "nosniff",
 }
 WORKERS_SCOPE = {"Service-Worker-Allowed": HOME.rstrip("/")}
 router = APIRouter(prefix="/app", include_in_schema=False)
@@ -41,7 +36,7 @@ async def get_asset(request: Request, name: str) -> Response:
 
 
 def _answer(request: Request, asset: Asset) -> Response:
-    headers = {**FROM_HERE_ALONE, "ETag": asset.etag}
+    headers = {**OF_A_FILE, "ETag": asset.etag}
     if request.headers.get("if-none-match") == asset.etag:
         return Response(status_code=304, headers=headers)
     return Response(asset.data, headers=headers, media_type=asset.media_type)
