@@ -8,7 +8,7 @@ export class Checker {
     worker.addEventListener("error", () => this._giveUp());
   }
 
-  /** @returns {Promise<{hints: string[], face: object | null, size?: object}>} */
+  /** @returns {Promise<{hints: string[], face: object | null, blob?: Blob}>} */
   check(blob) {
     const id = crypto.randomUUID();
     return new Promise((resolve) => {

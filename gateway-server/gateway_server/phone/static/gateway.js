@@ -9,6 +9,18 @@ export function session() {
   return ask("/console/session");
 }
 
+/** The key travels once; the browser keeps a cookie that no script sees. */
+export async function signIn(key) {
+  const visit = await ask("/console/sign-in");
+  if (visit.status !== 200) return visit;
+  const body = new URLSearchParams({ key, csrf_token: visit.body?.csrf_token ?? "" });
+  return ask("/console/sign-in", { method: "POST", body });
+}
+
+export function signOut(token) {
+  return ask("/console/sign-out", { method: "POST", headers: { "X-CSRF-Token": token }, redirect: "manual" });
+}
+
 export function look(searchId) {
   return ask(`/v1/searches/${searchId}`);
 }
@@ -64,7 +76,8 @@ function formOf(photo) {
 async function ask(address, options = {}) {
   try {
     const signal = AbortSignal.timeout(ANSWER_WITHIN_MS);
-    const answer = await fetch(address, { signal, cache: "no-store", ...options });
+    const headers = { Accept: "application/json", ...options.headers };
+    const answer = await fetch(address, { signal, cache: "no-store", ...options, headers });
     const body = parsed(await answer.text());
     return { status: answer.status, retryAfter: answer.headers.get("Retry-After"), body };
   } catch {

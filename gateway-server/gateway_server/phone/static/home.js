@@ -15,6 +15,7 @@ export async function showHome(app, isSignedIn) {
   const sent = numbered.filter(({ photo }) => photo.state !== "draft").reverse();
   part("drafts").hidden = !drafts.length;
   part("sent").hidden = !sent.length;
+  part("send").disabled = drafts.some(({ photo }) => photo.hints === null);
   part("send").textContent = drafts.length === 1 ? say("send.one") : say("send.many", { n: drafts.length });
   keepInStep(part("draft-list"), drafts, (one) => draftRow(app, one));
   keepInStep(part("sent-list"), sent, (one) => sentRow(app, one));
@@ -57,8 +58,8 @@ async function add(app, files) {
   navigator.storage?.persist?.();
   await app.show();
   for (const [index, order] of orders.entries()) {
-    const { hints, face } = await app.checker.check(photos[index].blob);
-    await app.store.change(order, { hints, face });
+    forgetPicture(photos[index]);
+    await app.store.change(order, await app.checker.check(photos[index].blob));
     await app.show();
   }
 }

@@ -17,8 +17,7 @@ export function bringSignIn(app) {
 async function signIn(app, key) {
   const problem = part("sign-in-problem");
   problem.hidden = true;
-  await gateway.signIn(key);
-  const session = await gateway.session();
+  const session = await gateway.signIn(key);
   if (session.status === 200 && session.body?.csrf_token) {
     part("key").value = "";
     await app.welcome(session.body);
