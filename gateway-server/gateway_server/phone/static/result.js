@@ -30,7 +30,7 @@ function contents(app, photo, pair) {
 function refusalOf(app, photo) {
   const { slug, detail } = photo.reason;
   const why = knows(`refused.${slug}`) ? say(`refused.${slug}`) : say("refused.other", { detail });
-  const button = make("button", { class: "button plain", onclick: () => discardAndLeave(app, photo) }, say("discard"));
+  const button = make("button", { class: "button plain", onclick: () => discardAndLeave(app, photo) }, say("forget"));
   return [
     make("h1", {}, say("refused.title")),
     make("p", { class: "problem" }, why),
@@ -59,7 +59,7 @@ function answerOf(app, photo, pair) {
     make("ol", { class: "candidates" }, ...cards),
     make("p", { class: "notice", id: "judged", role: "status", hidden: true }),
     comparison(app, photo, pair),
-    make("div", { class: "actions" }, make("button", { class: "button plain", onclick: () => discardAndLeave(app, photo) }, say("discard"))),
+    make("div", { class: "actions" }, make("button", { class: "button plain", onclick: () => discardAndLeave(app, photo) }, say("forget"))),
   ];
 }
 
@@ -121,8 +121,8 @@ function card(photo, candidate, persons) {
       "div",
       { class: "words" },
       make("h3", {}, name),
-      score(say("result.similarity"), candidate.similarity, `${percent(candidate.similarity)} %`),
-      score(say("result.confidence"), candidate.confidence, `${confidenceInWords(candidate.confidence)}, ${percent(candidate.confidence)} %`),
+      score(say("result.similarity"), candidate.similarity, percent(candidate.similarity)),
+      score(say("result.confidence"), candidate.confidence, `${confidenceInWords(candidate.confidence)}, ${percent(candidate.confidence)}`),
       make("p", { class: "quiet" }, chanceInWords(candidate.expected_false_matches, persons)),
     ),
     candidate.name === null ? null : thumbs(photo, candidate, name),
@@ -199,7 +199,7 @@ function column(own, other) {
   const rows = own.answer.candidates.map((one) => {
     const name = one.name ?? say("result.deleted");
     const face = picture(`/v1/searches/${own.searchId}/candidates/${one.person_id}/photo`, "", "face");
-    const words = make("span", {}, make("b", {}, name), make("span", { class: "quiet" }, `${percent(one.similarity)} %`));
+    const words = make("span", {}, make("b", {}, name), make("span", { class: "quiet" }, percent(one.similarity)));
     return make("li", { class: alsoThere.has(one.person_id) ? "shared" : "" }, face, words);
   });
   return make("div", { class: "column" }, make("h3", {}, say(`result.model.${own.model}`)), make("ol", {}, ...rows));

@@ -26,6 +26,7 @@ export function confidenceInWords(confidence) {
   return confidence >= FAIR ? say("result.fair") : say("result.weak");
 }
 
+/** Never "100 %": nothing here is certain. */
 export function percent(share) {
-  return Math.max(0, Math.round(100 * share));
+  return `${share > 0.99 ? "> 99" : Math.max(0, Math.round(100 * share))}\u00a0%`;
 }
