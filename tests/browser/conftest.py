@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -73,8 +74,8 @@ def visit(
     visitors: list[Visitor] = []
     folder = SCREENSHOTS / re.sub(r"\W+", "-", request.node.name).strip("-")
 
-    def open_browser(**options: object) -> Visitor:
-        visitor = Visitor(browser, house.plan.gateway_url, folder, **options)
+    def open_browser(url: str = house.plan.gateway_url, **options: Any) -> Visitor:
+        visitor = Visitor(browser, url, folder, **options)
         visitors.append(visitor)
         return visitor
 
