@@ -6,6 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.pictures import Payload
 from tests.browser.visitor import Visitor
 
 READY = "html[data-ready=yes]"
@@ -37,9 +38,10 @@ class Phone:
         self.page.click("#sign-in button")
         expect(self.page.locator("#view-home")).to_be_visible()
 
-    def add(self, *photos: Path | dict[str, Any]) -> None:
+    def add(self, *photos: Path | Payload) -> None:
         """Picked, and looked at by the phone."""
-        self.page.set_input_files("#pick", list(photos))
+        files = [one if isinstance(one, dict) else as_payload(one) for one in photos]
+        self.page.set_input_files("#pick", files)
         expect(self.drafts).to_have_count(len(photos))
         expect(self.page.locator("#draft-list .quiet")).to_have_count(0)
 
@@ -58,3 +60,7 @@ class Phone:
         """What the device remembers of each photo, but for the picture, in order."""
         photos: list[dict[str, Any]] = self.page.evaluate(_PHOTOS)
         return photos
+
+
+def as_payload(photo: Path) -> Payload:
+    return {"name": photo.name, "mimeType": "image/webp", "buffer": photo.read_bytes()}

@@ -33,7 +33,6 @@ class App {
     addEventListener("hashchange", () => this.show());
     addEventListener("online", () => this._comeBack());
     addEventListener("offline", () => this.show());
-    addEventListener("verdict", ({ detail }) => this._keepVerdict(detail));
     document.addEventListener("visibilitychange", () => document.hidden || this._comeBack());
     await speak();
     await payOwedSignOut();
@@ -84,7 +83,7 @@ class App {
     await (photo ? showPhoto(this, Number(photo[1])) : showHome(this, isSignedIn));
   }
 
-  async _keepVerdict({ order, person, verdict }) {
+  async keepVerdict(order, person, verdict) {
     const { verdicts } = await this.store.photo(order);
     await this.store.change(order, { verdicts: { ...verdicts, [person]: verdict } });
   }

@@ -49,7 +49,7 @@ function answerOf(app, photo, pair) {
   const { answer } = photo;
   const isLead = answer.verdict === "lead";
   const m = answer.gallery?.persons ?? 0;
-  const cards = answer.candidates.map((one) => card(photo, one, m));
+  const cards = answer.candidates.map((one) => card(app, photo, one, m));
   return [
     make("h1", { class: isLead ? "lead-found" : "" }, say(isLead ? "result.lead" : "result.no-lead")),
     make("p", { class: "notice" }, say(isLead ? "result.lead.note" : "result.no-lead.note", { m })),
@@ -106,7 +106,7 @@ function fade(opacity) {
   }
 }
 
-function card(photo, candidate, persons) {
+function card(app, photo, candidate, persons) {
   const name = candidate.name ?? say("result.deleted");
   const address = `/v1/searches/${photo.searchId}/candidates/${candidate.person_id}`;
   const face = picture(`${address}/photo`, say("result.face.alt", { name, rank: candidate.rank }), "face");
@@ -125,7 +125,7 @@ function card(photo, candidate, persons) {
       score(say("result.confidence"), candidate.confidence, `${confidenceInWords(candidate.confidence)}, ${percent(candidate.confidence)}`),
       make("p", { class: "quiet" }, chanceInWords(candidate.expected_false_matches, persons)),
     ),
-    candidate.name === null ? null : thumbs(photo, candidate, name),
+    candidate.name === null ? null : thumbs(app, photo, candidate, name),
   );
 }
 
@@ -145,7 +145,7 @@ function picture(src, alt, kind) {
   return image;
 }
 
-function thumbs(photo, candidate, name) {
+function thumbs(app, photo, candidate, name) {
   const said = photo.verdicts?.[candidate.person_id];
   const buttons = ["same", "different"].map((verdict) =>
     make(
@@ -156,20 +156,20 @@ function thumbs(photo, candidate, name) {
     ),
   );
   ["same", "different"].forEach((verdict, index) => {
-    buttons[index].addEventListener("click", () => giveVerdict(photo, candidate, verdict, buttons, index));
+    buttons[index].addEventListener("click", () => giveVerdict(app, photo, candidate, verdict, buttons, index));
   });
   return make("div", { class: "thumbs" }, ...buttons);
 }
 
-async function giveVerdict(photo, candidate, verdict, buttons, index) {
+async function giveVerdict(app, photo, candidate, verdict, buttons, index) {
   const session = await gateway.session();
   const answer = session.body?.csrf_token
     ? await gateway.judge(photo.searchId, candidate.person_id, verdict, session.body.csrf_token)
     : session;
   const isKept = answer.status === 200 || answer.status === 201;
   if (isKept) {
+    await app.keepVerdict(photo.order, candidate.person_id, verdict);
     buttons.forEach((button, at) => button.setAttribute("aria-pressed", String(at === index)));
-    dispatchEvent(new CustomEvent("verdict", { detail: { order: photo.order, person: candidate.person_id, verdict } }));
   }
   part("judged").hidden = false;
   part("judged").textContent = say(isKept ? "result.thanks" : "result.judge.failed");
