@@ -39,7 +39,8 @@ def as_svg() -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {UNITS} {UNITS}">'
         f'<rect width="{UNITS}" height="{UNITS}" rx="24" fill="{GROUND}"/>'
         f'<g fill="none" stroke="{LINE}" stroke-width="{WIDTH:g}" stroke-linecap="round">'
-        f'<circle cx="{CLOSED[0]:g}" cy="{CLOSED[1]:g}" r="{RADIUS:g}"/><path d="{arc}"/></g></svg>\n'
+        f'<circle cx="{CLOSED[0]:g}" cy="{CLOSED[1]:g}" r="{RADIUS:g}"/>'
+        f'<path d="{arc}"/></g></svg>\n'
     )
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,9 +37,7 @@ def people() -> Sequence[Subject]:
 
 
 @pytest.fixture(scope="session")
-def house(
-    tmp_path_factory: pytest.TempPathFactory, people: Sequence[Subject]
-) -> Iterator[House]:
+def house(tmp_path_factory: pytest.TempPathFactory, people: Sequence[Subject]) -> Iterator[House]:
     with running(Plan.on_free_ports(tmp_path_factory.mktemp("house") / "data")) as house:
         key = house.make_key("operator", "the one who enrols")
         with Client(Connection(house.plan.gateway_url, key)) as client:

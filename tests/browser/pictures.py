@@ -9,7 +9,8 @@ from PIL import Image, ImageEnhance, ImageFilter
 from demo.people import Subject
 
 Payload = dict[str, Any]  # a file as Playwright hands it to a page
-SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="300" height="300"><script>alert(1)</script></svg>'
+SVG = b"""<svg xmlns="http://www.w3.org/2000/svg" width="300" height="300">
+<script>document.title = "owned"</script></svg>"""
 
 
 def portrait(person: Subject, side_px: int = 448) -> Image.Image:
@@ -58,7 +59,7 @@ def beside_each_other(one: Image.Image, other: Image.Image) -> Image.Image:
 
 
 def without_a_face(seed: int) -> Image.Image:
-    """Colours that flow into each other, with some texture: sharp and well lit, and nobody in it."""
+    """Colours that flow into each other, with some grain: sharp, well lit, and nobody there."""
     random = np.random.default_rng(seed)
     coarse = Image.fromarray(random.integers(60, 200, (7, 9, 3), np.uint8))
     smooth = np.asarray(coarse.resize((640, 480), Image.Resampling.BICUBIC), np.int16)

@@ -98,7 +98,9 @@ def test_the_phones_network_is_the_servers_detector(page):
     )
 
     made_of = json.loads(header)["detector_sha256"]
-    assert made_of == hashlib.sha256(DETECTOR.read_bytes()).hexdigest(), "python -m tools.face_finder"
+    assert made_of == hashlib.sha256(DETECTOR.read_bytes()).hexdigest(), (
+        "python -m tools.face_finder"
+    )
 
 
 def test_it_answers_with_the_servers_numbers_where_there_may_be_a_face(page, people):

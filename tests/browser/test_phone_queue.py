@@ -1,12 +1,14 @@
 """Photos without a network: kept, and sent once each and in order when it is back."""
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from demo.servers import Plan, make_key, start_gateway
 from tests.browser import pictures
@@ -42,6 +44,15 @@ def arrived(plan: Plan, phone: Phone) -> Sequence[str]:
         of_the_same_key = """SELECT id FROM search
             WHERE key_id = (SELECT key_id FROM search WHERE id = ?) ORDER BY created_at"""
         return [row[0] for row in database.execute(of_the_same_key, [one["searchId"]])]
+
+
+def count_searches(plan: Plan, name: str) -> int:
+    """Of the youngest key of that name."""
+    with closing(sqlite3.connect(plan.data / "gateway.db")) as database:
+        counted = """SELECT count(*) FROM search WHERE key_id =
+            (SELECT id FROM api_key WHERE name = ? ORDER BY created_at DESC LIMIT 1)"""
+        (count,) = database.execute(counted, [name]).fetchone()
+    return int(count)
 
 
 def queue_many(phone: Phone, people, first: int = 0, count: int = MANY) -> None:
@@ -84,9 +95,49 @@ def test_they_arrive_after_the_page_was_closed_and_opened_again(phone, people, h
     assert arrived(house.plan, phone) == [photo["searchId"] for photo in phone.photos()]
 
 
+def test_the_browser_sends_them_by_itself_while_the_page_is_closed(phone, people, house):
+    """Background Sync: the browser wakes the service worker when the network is back."""
+    phone.visitor.context.set_offline(True)
+    queue_many(phone, people, count=5)
+    expect(phone.page.locator("#sent-list .waiting")).to_have_count(5)
+    phone.page.close()
+    page = phone.visitor.open_page()
+    page.goto("about:blank")
+    phone.visitor.context.set_offline(False)
+
+    wake_worker(page, house.plan.gateway_url)
+
+    deadline_s = time.monotonic() + ARRIVED_MS / 1000
+    while (made := count_searches(house.plan, FIELD)) < 5 and time.monotonic() < deadline_s:
+        page.wait_for_timeout(100)
+    assert made == 5
+    phone.open()
+    expect_all_done(phone, 5)
+    assert arrived(house.plan, phone) == [photo["searchId"] for photo in phone.photos()]
+
+
+def wake_worker(page: Page, origin: str) -> None:
+    """What the browser does when the network is back; it would take its time."""
+    tools = page.context.new_cdp_session(page)
+    registrations: list[dict[str, Any]] = []
+    tools.on(
+        "ServiceWorker.workerRegistrationUpdated",
+        lambda event: registrations.extend(event["registrations"]),
+    )
+    tools.send("ServiceWorker.enable")
+    page.wait_for_timeout(200)
+    ours = [one for one in registrations if one["scopeURL"] == f"{origin}/app"]
+    told = {"origin": origin, "registrationId": ours[-1]["registrationId"]}
+    tools.send("ServiceWorker.dispatchSyncEvent", {**told, "tag": "photos", "lastChance": False})
+
+
 def test_a_killed_gateway_loses_and_doubles_nothing(visit, house, people, tmp_path, monkeypatch):
-    monkeypatch.setenv("JOB_LEASE_S", "3")  # for so long its last request is thought to be under way
-    plan = replace(house.plan, data=tmp_path, gateway_port=Plan.on_free_ports(tmp_path).gateway_port)
+    monkeypatch.setenv(
+        "JOB_LEASE_S", "3"
+    )  # for so long its last request is thought to be under way
+    plan = replace(
+        house.plan, data=tmp_path, gateway_port=Plan.on_free_ports(tmp_path).gateway_port
+    )
     first = start_gateway(plan)
     try:
         first.wait_until_ready()

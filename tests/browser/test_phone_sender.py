@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from tests.browser.phone import Phone
-
 pytestmark = pytest.mark.browser
 NOW = 1_000_000
 SEARCH = {"id": "s1", "status": "done", "verdict": "lead"}

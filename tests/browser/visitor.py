@@ -1,12 +1,9 @@
 """One person at a browser of their own: pages, what the console complained of, screenshots."""
 
 import re
-from collections.abc import Iterable
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 860}
