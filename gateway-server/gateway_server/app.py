@@ -28,6 +28,7 @@ from gateway_server.routes import (
     operations,
     persons,
     phone,
+    photos,
     searches,
 )
 from gateway_server.routes.access import invalid_parameters
@@ -36,6 +37,20 @@ from gateway_server.settings import Settings
 DESCRIPTION = """Finds missing persons by face. A match is a lead for people to judge, nothing more.
 
 Errors are `application/problem+json` (RFC 9457); their `type` is stable, one for each reason."""
+
+
+_ROUTES = (
+    searches,
+    persons,
+    photos,
+    imports,
+    failures,
+    keys,
+    audit,
+    operations,
+    documentation,
+    phone,
+)
 
 
 def create_app(
@@ -57,17 +72,7 @@ def create_app(
         },
     )
     app.state.metrics = metrics
-    for routes in (
-        searches,
-        persons,
-        imports,
-        failures,
-        keys,
-        audit,
-        operations,
-        documentation,
-        phone,
-    ):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     for pages in (sign_in.router, sign_in.pages, search.pages):
         app.include_router(pages)

@@ -30,8 +30,9 @@ from gateway_server.rounds import Rounds
 from gateway_server.tables import Audit
 
 Action = Literal[
-    "list", "read", "create", "change", "delete", "search", "judge", "photo", "heatmap", "import",
-    "export", "retry", "expire", "audit", "key.list", "key.create", "key.rotate", "key.revoke",
+    "list", "read", "create", "change", "delete", "merge", "search", "check", "judge", "photo",
+    "heatmap", "import", "export", "retry", "expire", "audit",
+    "key.list", "key.create", "key.rotate", "key.revoke",
     "sign-in", "sign-out",
 ]  # fmt: skip
 Outcome = Literal["allowed", "refused", "failed"]

@@ -26,10 +26,12 @@ from gateway_server.intake import Intake, PhotoLimits
 from gateway_server.jobs import JobQueue
 from gateway_server.known_searches import KnownSearches
 from gateway_server.limits import open_limits
+from gateway_server.merges import Merges
 from gateway_server.metrics import Metrics
 from gateway_server.one_time import OneTimeRequests
 from gateway_server.person_service import PersonService
 from gateway_server.photo_archive import PhotoArchive
+from gateway_server.photo_check import PhotoCheck
 from gateway_server.photo_store import PhotoFolder
 from gateway_server.readiness import Readiness
 from gateway_server.reenrolment import Reenrolment
@@ -37,10 +39,14 @@ from gateway_server.removals import Removals
 from gateway_server.retention import Retention
 from gateway_server.retries import Retries
 from gateway_server.search_desk import SearchDesk
+from gateway_server.search_history import SearchHistory
 from gateway_server.search_reader import SearchReader
 from gateway_server.search_service import SearchService
 from gateway_server.settings import Settings
+from gateway_server.thumbnails import Thumbnails
 from gateway_server.workers import Pace, Workers
+
+LOOK_AGAIN_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class Gateway:
     search_desk: SearchDesk
     search_reader: SearchReader
     persons: PersonService
+    photo_archive: PhotoArchive
+    thumbnails: Thumbnails
+    photo_check: PhotoCheck
+    search_history: SearchHistory
     import_intake: ImportIntake
     imports: ImportService
     failures: FailureLedger
@@ -94,7 +104,8 @@ async def open_gateway(
         searches = SearchService(database, archive, inference, cache, queue, failures, metrics)
         known = KnownSearches(database, archive, searches, metrics)
         enrolment = Enrolment(database, archive, inference, queue, failures, metrics)
-        removals = Removals(database, archive, inference, cache, queue, failures)
+        look_again_s = min(LOOK_AGAIN_S, settings.longest_pause_s)
+        removals = Removals(database, archive, inference, cache, queue, failures, look_again_s)
         limits = PhotoLimits(settings.max_photo_bytes, settings.max_photo_pixels)
         intake = Intake(store, limits, settings.upload_within_s)
         uploads = ImportFolder(settings.import_dir)
@@ -122,7 +133,9 @@ async def open_gateway(
         closing.push_async_callback(rates.close)
         retention = Retention(database, archive, store, one_time, settings.retention_days)
         wait_s = settings.answer_wait_s
-        reader = SearchReader(database, archive, inference)
+        thumbnails = Thumbnails(database, archive, inference)
+        reader = SearchReader(database, archive, thumbnails, inference)
+        merges = Merges(database, queue, failures, look_again_s)
         metrics.watch(queue, workers, breaker)
         yield Gateway(
             keyring=keyring,
@@ -135,7 +148,11 @@ async def open_gateway(
                 searches, known, reader, queue, workers, wait_s, settings.max_waiting
             ),
             search_reader=reader,
-            persons=PersonService(database, archive, queue, removals, workers, wait_s),
+            persons=PersonService(database, archive, queue, removals, merges, workers, wait_s),
+            photo_archive=archive,
+            thumbnails=thumbnails,
+            photo_check=PhotoCheck(database, inference),
+            search_history=SearchHistory(database),
             import_intake=ImportIntake(uploads, settings.import_max_bytes),
             imports=imports,
             failures=failures,

@@ -45,7 +45,7 @@ class _Known:
     entry: Entry
 
     def row(self, people: People) -> dict[str, Any]:
-        answer = self.match.model_dump(mode="json", exclude={"timings_ms"})
+        answer = people.left_of(self.match.model_dump(mode="json", exclude={"timings_ms"}))
         moment = now()
         return {
             "id": self.made.subject_id,
@@ -57,9 +57,11 @@ class _Known:
             "photo_sha256": self.photo.name.sha256,
             **asdict(self.request.options),
             "case_reference": self.request.case_reference,
+            "case_text": self.request.case_text,
             "purpose": self.request.purpose,
             "cached": True,
-            "answer": people.left_of(answer),
+            "answer": answer,
+            "verdict": answer["verdict"],
             "timings_ms": {"total": round((time.perf_counter() - self.begun_s) * 1000, 3)},
         }
 
@@ -111,9 +113,9 @@ class KnownSearches:
 
     async def _write(self, batch: Sequence[_Known]) -> Sequence[Given | None]:
         async with self._database.write() as session:
+            people = await read_people(session, _person_ids(batch))  # locked before photos
             there = await self._archive.hold(session, {one.photo.name for one in batch})
             held = [one for one in batch if one.photo.name in there]
-            people = await read_people(session, _person_ids(held))
             drafts = [_draft(one, people) for one in held]
             new = await settle(session, [_settled(one) for one in drafts])
             kept = [one for one in drafts if one.known.made.subject_id in new]

@@ -228,6 +228,10 @@ class IdempotencyKeyReused(ValueRefused):
     slug, title = "idempotency-key-reused", "This Idempotency-Key came with another request"
 
 
+class SamePerson(ValueRefused):
+    slug, title = "same-person", "A person cannot be merged with themselves"
+
+
 class PhotoRefused(Refusal):
     status = 422
 

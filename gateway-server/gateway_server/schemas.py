@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from pydantic.config import JsonDict
 
 from gateway_server.auth import KeyStatus, Role, status_of
-from gateway_server.inference_answers import ModelName, Quality, Verdict
+from gateway_server.inference_answers import FoundCandidate, ModelName, Quality, Verdict
 from gateway_server.problems import Problem
 from gateway_server.tables import (
     ApiKey,
@@ -178,6 +178,42 @@ class SearchOut(Shape):
         return cls.model_validate({**known, **answer})
 
 
+class SearchSummary(Shape):
+    """As much of a search as a list shows."""
+
+    id: str
+    status: Status
+    created_at: datetime
+    finished_at: datetime | None
+    key_id: str = Field(description="whose search it is")
+    model: ModelName
+    face: int | None = Field(description="the face that was asked for; null for the best")
+    case_reference: str | None
+    purpose: str | None
+    cached: bool
+    verdict: Verdict | None
+    candidates: int = Field(description="how many there are")
+    best: CandidateOut | None
+    problem: ProblemSummary | None = Field(description="why a failed search failed")
+
+    @classmethod
+    def from_row(
+        cls, row: Search, names: dict[str, str], *, is_running: bool = False
+    ) -> "SearchSummary":
+        """`names` by person id: today's."""
+        found = row.answer["candidates"] if row.answer else []
+        best = {**found[0], "name": names.get(found[0]["person_id"])} if found else None
+        derived = {"status", "candidates", "best"}
+        own = {name: getattr(row, name) for name in cls.model_fields if name not in derived}
+        status = "running" if row.status == "queued" and is_running else row.status
+        return cls.model_validate({**own, "status": status, "candidates": len(found), "best": best})
+
+
+class SearchPage(Shape):
+    searches: list[SearchSummary]
+    next_cursor: str | None
+
+
 class FeedbackIn(Document):
     person_id: str = Field(max_length=64)
     verdict: Judgement
@@ -316,6 +352,56 @@ class RemovalOut(Shape):
         own = {name: getattr(row, name) for name in cls.model_fields if name not in derived}
         done: Literal["deleting", "deleted"] = "deleted" if row.done_at else "deleting"
         return cls(**own, status=done, photos=len(row.photo_sha256s))
+
+
+class MergeIn(Document):
+    other: str = Field(
+        alias="from", max_length=64, description="the person whose record goes; see the receipt"
+    )
+
+
+class PersonMerged(Shape):
+    person: PersonOut
+    removal: RemovalOut | None = Field(
+        description="the receipt of the other's record; null if it is no longer kept"
+    )
+
+
+class KnownPerson(Shape):
+    person_id: str
+    name: str
+    reference: str | None
+    status: PersonStatus
+
+    @classmethod
+    def from_row(cls, row: Person) -> "KnownPerson":
+        status: PersonStatus = "found" if row.found_at else "missing"
+        return cls(person_id=row.id, name=row.name, reference=row.reference, status=status)
+
+
+class ResemblingPerson(KnownPerson):
+    face_id: str
+    similarity: float
+    confidence: float
+    expected_false_matches: float
+
+    @classmethod
+    def of(cls, person: KnownPerson, found: FoundCandidate) -> "ResemblingPerson":
+        names = {"face_id", "similarity", "confidence", "expected_false_matches"}
+        return cls(**dict(person), **found.model_dump(include=names))
+
+
+class PhotoChecked(Shape):
+    """What an enrolment of this photo would meet; nothing of it is kept."""
+
+    faces: list[FaceFound]
+    face: int | None = Field(description="index of the face that would be enrolled")
+    warnings: list[str]
+    problem: ProblemSummary | None = Field(description="why it would be refused")
+    resembling: list[ResemblingPerson] = Field(
+        description="missing persons whom a search with this photo would call a lead"
+    )
+    same_photo: list[KnownPerson] = Field(description="whose photo this very file is already")
 
 
 class FailureOut(Shape):

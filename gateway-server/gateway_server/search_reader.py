@@ -20,14 +20,20 @@ from gateway_server.problems import (
 )
 from gateway_server.schemas import SearchOut
 from gateway_server.tables import Face, Feedback, Job, Person, Search, now
+from gateway_server.thumbnails import Thumbnails
 
 
 class SearchReader:
     def __init__(
-        self, database: Database, archive: PhotoArchive, inference: InferenceClient
+        self,
+        database: Database,
+        archive: PhotoArchive,
+        thumbnails: Thumbnails,
+        inference: InferenceClient,
     ) -> None:
         self._database = database
         self._archive = archive
+        self._thumbnails = thumbnails
         self._inference = inference
 
     async def get(self, search_id: str, caller: Caller) -> SearchOut:
@@ -44,6 +50,12 @@ class SearchReader:
         note(photo_sha256=search.photo_sha256)
         return await self._archive.read(search.photo_sha256)
 
+    async def thumbnail(self, search_id: str, caller: Caller) -> StoredPhoto:
+        """The face that was searched for, as far as one was said."""
+        search = await self._find(search_id, caller)
+        note(photo_sha256=search.photo_sha256)
+        return await self._thumbnails.of(search.photo_sha256, search.face)
+
     async def heatmap(self, search_id: str, caller: Caller) -> bytes:
         """PNG: the face that was searched for under its heatmap."""
         search = await self._find(search_id, caller)
@@ -55,6 +67,13 @@ class SearchReader:
         _, face = await self._matching_face(search_id, person_id, caller)
         note(photo_sha256=face.photo_sha256)
         return await self._archive.read(face.photo_sha256)
+
+    async def candidate_thumbnail(
+        self, search_id: str, person_id: str, caller: Caller
+    ) -> StoredPhoto:
+        _, face = await self._matching_face(search_id, person_id, caller)
+        note(photo_sha256=face.photo_sha256)
+        return await self._thumbnails.of(face.photo_sha256, face.face_index)
 
     async def candidate_heatmap(self, search_id: str, person_id: str, caller: Caller) -> bytes:
         """PNG: the enrolled face that matched under its heatmap."""

@@ -31,6 +31,7 @@ from gateway_server.people import read_people
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import Outage, Refusal, SearchNotFound
 from gateway_server.tables import Search, now
+from gateway_server.texts import fold
 
 KNOWN_WITHIN_S: Final = 2.0
 
@@ -47,6 +48,11 @@ class SearchRequest:
     options: MatchOptions
     case_reference: str | None
     purpose: str | None
+
+    @property
+    def case_text(self) -> str | None:
+        """By which a part of the case reference is found, whatever its case."""
+        return None if self.case_reference is None else fold(self.case_reference)
 
 
 class SearchService:
@@ -192,8 +198,9 @@ class SearchService:
         answer = match.model_dump(mode="json", exclude={"timings_ms"})
         async with self._database.write() as session:
             people = await read_people(session, {one.person_id for one in match.candidates})
-            found = {"answer": people.left_of(answer), "timings_ms": timings_ms, "cached": cached}
-            await _end(session, claim, status="done", problem=None, **found)
+            left = people.left_of(answer)
+            found = {"answer": left, "verdict": left["verdict"], "cached": cached}
+            await _end(session, claim, status="done", problem=None, timings_ms=timings_ms, **found)
             await self._failures.resolve(session, _undone(claim), "done")
             await self._queue.finish(session, claim)
         self._metrics.search_ended("cached" if cached else "done")
@@ -220,6 +227,7 @@ def _new_search(photo: CheckedPhoto, request: SearchRequest, made: Made) -> Sear
         request_id=current_request_id(),
         photo_sha256=photo.name.sha256,
         case_reference=request.case_reference,
+        case_text=request.case_text,
         purpose=request.purpose,
         **asdict(request.options),
     )

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Dialect,
     ForeignKey,
     Index,
+    LargeBinary,
     String,
     UniqueConstraint,
 )
@@ -111,8 +112,26 @@ class Photo(Row):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Thumbnail(Row):
+    """A stored photo made small, when somebody first wants to look at it; it goes with that."""
+
+    __tablename__ = "thumbnail"
+
+    photo_sha256: Mapped[str] = mapped_column(
+        ForeignKey(Photo.sha256, ondelete="CASCADE"), primary_key=True
+    )
+    face_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """-1: the best face, or the whole photo where there is none."""
+    webp: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Search(Row):
     __tablename__ = "search"
+    __table_args__ = (
+        Index("search_by_age", "created_at", "id"),
+        Index("search_by_status", "status", "created_at", "id"),
+        Index("search_by_verdict", "verdict", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     status: Mapped[str] = mapped_column(String(8))
@@ -125,6 +144,10 @@ class Search(Row):
     model: Mapped[str] = mapped_column(String(16))
     face: Mapped[int | None]
     case_reference: Mapped[str | None]
+    case_text: Mapped[str | None]
+    """The case reference, case-folded here, to be found by a part of it."""
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    """The answer's, for lists."""
     purpose: Mapped[str | None]
     cached: Mapped[bool] = mapped_column(default=False)
     answer: Mapped[dict[str, Any] | None]
@@ -158,6 +181,22 @@ class Person(Row):
     refused_photos: Mapped[list["RefusedPhoto"]] = relationship(
         lazy="selectin", order_by="RefusedPhoto.refused_at, RefusedPhoto.face_id", viewonly=True
     )
+
+
+class Merge(Row):
+    """Who a person is now, whose record turned out to be a second one of somebody else.
+
+    Until the inference tier knows the faces under the kept person, it goes on to find the other.
+    """
+
+    __tablename__ = "merge"
+
+    person_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    into_id: Mapped[str] = mapped_column(ForeignKey(Person.id, ondelete="CASCADE"), index=True)
+    faces: Mapped[dict[str, Any]]
+    """The id that each face has now, by the one that it had."""
+    key_id: Mapped[str] = mapped_column(String(16))
+    merged_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Face(Row):
@@ -315,7 +354,7 @@ class ImportRow(Row):
     """Where the photo lies in the archive."""
     person_id: Mapped[str | None] = mapped_column(String(36), index=True)
     face_id: Mapped[str | None] = mapped_column(String(36), index=True)
-    also_of: Mapped[str | None] = mapped_column(String(36))
+    also_of: Mapped[str | None] = mapped_column(String(36), index=True)
     """Another person who has the same photo."""
     problem: Mapped[dict[str, Any] | None]
 

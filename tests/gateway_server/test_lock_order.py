@@ -129,6 +129,10 @@ async def test_every_transaction_locks_in_one_order(
         await operator.patch(ada, json={"status": "missing"})
         face = (await operator.get(ada)).json()["faces"][0]["face_id"]
         await operator.delete(f"{ada}/faces/{face}")
+        bob = (await register(operator, 1, 8)).rpartition("/")[2]
+        await search(operator, make_photo(8))
+        merged = await operator.post(f"{ada}/merge", json={"from": bob})
+        assert merged.status_code in {200, 202}, merged.text
         await operator.delete(ada)
         await operator.delete(f"/v1/persons/{told[0]['person_id']}")
         await gateway.queue.renew(await gateway.queue.claim(9))

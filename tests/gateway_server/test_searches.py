@@ -145,7 +145,16 @@ async def test_a_candidates_photo_is_the_enrolled_one_that_matched(phone, enrol)
     assert answer.headers["cache-control"] == "private, no-store"
 
 
-@pytest.mark.parametrize("picture", ["photo", "heatmap"])
+async def test_a_candidates_photo_can_be_had_small(phone, enrol):
+    person = await enrol("Ada", make_photo(1))
+    made = await search(phone, make_photo(2))
+
+    address = f"{made.headers['location']}/candidates/{person['id']}/photo?size=thumb"
+
+    assert (await phone.get(address)).headers["content-type"] == "image/webp"
+
+
+@pytest.mark.parametrize("picture", ["photo", "photo?size=thumb", "heatmap"])
 async def test_a_person_who_is_no_candidate_is_not_shown(phone, picture):
     made = await search(phone, make_photo(2))
 

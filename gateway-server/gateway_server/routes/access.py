@@ -208,6 +208,19 @@ FailureId = Annotated[str, _known_as(FailureNotFound)]
 KeyId = Annotated[str, _known_as(KeyNotFound, is_key_id)]
 
 
+Since = Annotated[
+    str | None,
+    Query(
+        description="a moment, or the first one of a day: YYYY-MM-DD, in UTC",
+        json_schema_extra={
+            "type": "string",
+            "anyOf": [{"format": "date-time"}, {"format": "date"}],
+        },
+    ),
+]
+EVER: Since = None
+
+
 PageCursor = Annotated[
     str | None,
     Query(

@@ -109,7 +109,7 @@ function fade(opacity) {
 function card(app, photo, candidate, persons) {
   const name = candidate.name ?? say("result.deleted");
   const address = `/v1/searches/${photo.searchId}/candidates/${candidate.person_id}`;
-  const face = picture(`${address}/photo`, say("result.face.alt", { name, rank: candidate.rank }), "face");
+  const face = picture(`${address}/photo?size=thumb`, say("result.face.alt", { name, rank: candidate.rank }), "face");
   const over = make("img", { class: "over", alt: "", "data-src": `${address}/heatmap` });
   over.addEventListener("error", () => over.remove());
   over.style.opacity = 0;
@@ -198,7 +198,7 @@ function column(own, other) {
   const alsoThere = new Set(other.answer.candidates.map((one) => one.person_id));
   const rows = own.answer.candidates.map((one) => {
     const name = one.name ?? say("result.deleted");
-    const face = picture(`/v1/searches/${own.searchId}/candidates/${one.person_id}/photo`, "", "face");
+    const face = picture(`/v1/searches/${own.searchId}/candidates/${one.person_id}/photo?size=thumb`, "", "face");
     const words = make("span", {}, make("b", {}, name), make("span", { class: "quiet" }, percent(one.similarity)));
     return make("li", { class: alsoThere.has(one.person_id) ? "shared" : "" }, face, words);
   });
