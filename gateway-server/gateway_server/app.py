@@ -25,6 +25,7 @@ from gateway_server.routes import (
     failures,
     imports,
     keys,
+    leads,
     operations,
     persons,
     phone,
@@ -41,6 +42,7 @@ Errors are `application/problem+json` (RFC 9457); their `type` is stable, one fo
 
 _ROUTES = (
     searches,
+    leads,
     persons,
     photos,
     imports,

@@ -38,8 +38,10 @@ from gateway_server.reenrolment import Reenrolment
 from gateway_server.removals import Removals
 from gateway_server.retention import Retention
 from gateway_server.retries import Retries
+from gateway_server.review.desk import ReviewDesk
 from gateway_server.search_desk import SearchDesk
 from gateway_server.search_history import SearchHistory
+from gateway_server.search_ledger import SearchLedger
 from gateway_server.search_reader import SearchReader
 from gateway_server.search_service import SearchService
 from gateway_server.settings import Settings
@@ -61,6 +63,7 @@ class Gateway:
     one_time: OneTimeRequests
     search_desk: SearchDesk
     search_reader: SearchReader
+    review: ReviewDesk
     persons: PersonService
     photo_archive: PhotoArchive
     thumbnails: Thumbnails
@@ -101,8 +104,10 @@ async def open_gateway(
         archive = PhotoArchive(database, store)
         failures = FailureLedger(database, metrics)
         queue = JobQueue(database, settings.job_lease_s, settings.longest_pause_s)
-        searches = SearchService(database, archive, inference, cache, queue, failures, metrics)
-        known = KnownSearches(database, archive, searches, metrics)
+        least = settings.review_min_confidence
+        ledger = SearchLedger(database, queue, failures, least)
+        searches = SearchService(database, archive, inference, cache, queue, ledger, metrics)
+        known = KnownSearches(database, archive, searches, metrics, least)
         enrolment = Enrolment(database, archive, inference, queue, failures, metrics)
         look_again_s = min(LOOK_AGAIN_S, settings.longest_pause_s)
         removals = Removals(database, archive, inference, cache, queue, failures, look_again_s)
@@ -134,7 +139,7 @@ async def open_gateway(
         retention = Retention(database, archive, store, one_time, settings.retention_days)
         wait_s = settings.answer_wait_s
         thumbnails = Thumbnails(database, archive, inference)
-        reader = SearchReader(database, archive, thumbnails, inference)
+        reader = SearchReader(database, archive, thumbnails, inference, least)
         merges = Merges(database, queue, failures, look_again_s)
         metrics.watch(queue, workers, breaker)
         yield Gateway(
@@ -148,11 +153,12 @@ async def open_gateway(
                 searches, known, reader, queue, workers, wait_s, settings.max_waiting
             ),
             search_reader=reader,
+            review=ReviewDesk(database, least),
             persons=PersonService(database, archive, queue, removals, merges, workers, wait_s),
             photo_archive=archive,
             thumbnails=thumbnails,
             photo_check=PhotoCheck(database, inference),
-            search_history=SearchHistory(database),
+            search_history=SearchHistory(database, least),
             import_intake=ImportIntake(uploads, settings.import_max_bytes),
             imports=imports,
             failures=failures,

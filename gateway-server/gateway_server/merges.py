@@ -20,6 +20,7 @@ from gateway_server.failures import FailureLedger
 from gateway_server.jobs import Claim, JobQueue
 from gateway_server.people import Successor, follow, ranked
 from gateway_server.problems import PersonNotFound, SamePerson
+from gateway_server.review.leads import move_person as move_leads_of
 from gateway_server.tables import (
     Face,
     Feedback,
@@ -77,6 +78,7 @@ class Merges:
         successor = Successor(kept.id, await _move_faces(session, kept, other))
         await _move_answers(session, other.id, successor)
         await _move_verdicts(session, other.id, kept.id)
+        await move_leads_of(session, other.id, into=kept.id)
         await _move_import_rows(session, other.id, successor)
         await self._failures.resolve_faces(session, list(successor.faces), "merged")
         await _remember(session, other.id, successor, caller)

@@ -41,7 +41,7 @@ class Cursor:
         raise InvalidCursor(f"The cursor is {text!r}")
 
 
-def encode_place(place: Sequence[str | int]) -> str:
+def encode_place(place: Sequence[str | int | float]) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 

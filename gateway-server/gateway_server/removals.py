@@ -23,6 +23,7 @@ from gateway_server.merges import awaits_enrolments, not_found
 from gateway_server.one_time import forget_answers_about
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import FaceNotFound, Outage, RemovalNotFound
+from gateway_server.review.leads import forget_person as forget_leads_of
 from gateway_server.tables import Face, Person, Removal, new_id, now
 
 
@@ -53,6 +54,7 @@ class Removals:
                 raise await not_found(session, person_id)
             removal = _new(caller, person_id)
             face_ids = await _delete_faces(session, removal, Face.person_id == person_id)
+            await forget_leads_of(session, person_id)
             await forget_person(session, person_id)
             await self._call_off(session, removal, face_ids)
             await session.execute(delete(Person).where(Person.id == person_id))

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.database import Database
 from gateway_server.paging import Page, read_page
+from gateway_server.review.ruled_out import read_ruled_out
 from gateway_server.schemas import SearchPage, SearchSummary, Status
 from gateway_server.tables import Job, Person, Search, now
 from gateway_server.texts import LINE, fold
@@ -34,8 +35,10 @@ class SearchesWanted:
 
 
 class SearchHistory:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, least_confidence: float) -> None:
+        """`least_confidence`: of what is put to reviewers."""
         self._database = database
+        self._least_confidence = least_confidence
 
     async def list(self, wanted: SearchesWanted, cursor: str | None, limit: int) -> SearchPage:
         """With today's names of those who were found, not those of the day of the search."""
@@ -43,9 +46,12 @@ class SearchHistory:
             conditions = wanted.conditions()
             page: Page[Search] = await read_page(session, Search, conditions, cursor, limit)
             names = await _names_of_best(session, page.rows)
+            photos = {row.photo_sha256 for row in page.rows}
+            ruled_out = await read_ruled_out(session, photos, self._least_confidence)
             running = await _held(session, [row.id for row in page.rows if row.status == "queued"])
         searches = [
-            SearchSummary.from_row(row, names, is_running=row.id in running) for row in page.rows
+            SearchSummary.from_row(row, names, ruled_out, is_running=row.id in running)
+            for row in page.rows
         ]
         return SearchPage(searches=searches, next_cursor=page.next_cursor)
 

@@ -182,6 +182,10 @@ class Settings:
             most=36_500,
         ),
     )
+    review_min_confidence: float = field(
+        default=0.5,
+        metadata=_about("0 to 1", "candidates at or above it are put to reviewers", most=1),
+    )
     session_idle_s: float = field(
         default=1800.0,
         metadata=_about("s", "without a request, after which a browser is signed out", least=1),

@@ -3,7 +3,8 @@
 PostgreSQL locks row by row. Every transaction takes its locks in this order, several of one table
 by their primary key, so that no two wait for each other:
 
-    import_run · person · photo · search, face, removal · import_row · failure · job · audit's end
+    import_run · person · photo · search, face, removal · lead · import_row · failure · job ·
+    audit's end
 
 What is done for many things has a transaction for each; renewals and claims skip what is locked. A
 row that comes, or is changed twice, also locks the rows that it refers to, against their deletion.
@@ -20,6 +21,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     LargeBinary,
     String,
@@ -30,6 +32,7 @@ from sqlalchemy.types import TypeDecorator
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FailureKind = Literal["search", "enrolment", "deletion"]
+LeadStatus = Literal["open", "awaiting", "disputed", "confirmed", "different"]
 JobKind = Literal["search", "enrolment", "deletion", "import"]
 
 
@@ -241,6 +244,57 @@ class Feedback(Row):
     key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
     verdict: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Lead(Row):
+    """A face of a searched photo and a person whom reviewers are to compare, or have compared.
+
+    It is about the photo, whichever search showed it; what was decided outlives them.
+    """
+
+    __tablename__ = "lead"
+    __table_args__ = (
+        Index("lead_by_turn", "waits", "unsure", "doubt", "photo_sha256", "face", "person_id"),
+        Index("lead_by_status", "status", "changed_at"),
+    )
+
+    photo_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    face: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    person_id: Mapped[str] = mapped_column(String(36), primary_key=True, index=True)
+    search_id: Mapped[str | None] = mapped_column(
+        ForeignKey(Search.id, ondelete="SET NULL"), index=True
+    )
+    """The newest that showed the pair while it waited."""
+    status: Mapped[LeadStatus] = mapped_column(String(16), default="open")
+    waits: Mapped[bool] = mapped_column(default=True)
+    """For a reviewer; the status says so, too, but not in one order of turns."""
+    unsure: Mapped[int] = mapped_column(default=0)
+    """How many reviewers were: the more, the later its turn."""
+    doubt: Mapped[float]
+    """1 - the candidate's confidence: what is left of it comes first."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    changed_at: Mapped[datetime | None]
+    """When somebody last had their say."""
+
+
+class LeadVoice(Row):
+    """What the holder of a key has said last of a lead."""
+
+    __tablename__ = "lead_voice"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["photo_sha256", "face", "person_id"],
+            ["lead.photo_sha256", "lead.face", "lead.person_id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    photo_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    face: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    person_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), primary_key=True)
+    verdict: Mapped[str] = mapped_column(String(16))
+    given_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Failure(Row):

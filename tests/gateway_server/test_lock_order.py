@@ -42,8 +42,8 @@ pytestmark = [
     pytest.mark.parametrize("database_url", ["postgresql"], indirect=True),
 ]
 ORDER = (
-    ("import_run",), ("person",), ("photo",), ("search", "face", "removal"), ("import_row",),
-    ("failure",), ("job",), ("audit's end",),
+    ("import_run",), ("person",), ("photo",), ("search", "face", "removal"), ("lead",),
+    ("import_row",), ("failure",), ("job",), ("audit's end",),
 )  # fmt: skip
 RANKS = {table: rank for rank, tables in enumerate(ORDER) for table in tables}
 AUDIT_LOCK = audit_chain._CHAIN_LOCK
@@ -54,7 +54,8 @@ WAITING = """
 LOCKING = re.compile(
     r"(?:UPDATE|DELETE FROM) (\w+)"
     r"|INSERT INTO (\w+).* ON CONFLICT"  # waits for whoever is about to insert the same
-    r"|SELECT .*\sFROM (\w+).* FOR (?:NO KEY )?UPDATE$",
+    r"|SELECT .*\sFROM (\w+).* FOR (?:NO KEY )?UPDATE$"
+    r"|SELECT .*?\sFROM (\w+).* SKIP LOCKED$",
     re.DOTALL,
 )
 
