@@ -39,7 +39,6 @@ Faces = list[dict[str, float]]
 @pytest.fixture
 def page(visit):
     phone = Phone(visit(phone=True))
-    phone.visitor.excuse("/console/session: .*401")
     phone.open()
     return phone.page
 
@@ -47,7 +46,6 @@ def page(visit):
 @pytest.fixture
 def hints_of(visit, keys) -> Callable[[pictures.Payload], Sequence[str]]:
     phone = Phone(visit(phone=True))
-    phone.visitor.excuse("/console/session: .*401")
     phone.sign_in(keys["mobile"])
 
     def look(photo: pictures.Payload) -> Sequence[str]:

@@ -31,7 +31,7 @@ def phone(visit, house) -> Phone:
 
 def signed_in(visitor: Visitor, key: str) -> Phone:
     phone = Phone(visitor)
-    phone.visitor.excuse("/console/session: .*401", UNREACHABLE)
+    phone.visitor.excuse(UNREACHABLE)
     phone.sign_in(key)
     phone.page.evaluate("navigator.serviceWorker.ready.then(() => null)")
     return phone
