@@ -11,7 +11,10 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from gateway_server.console import search, sign_in
+from gateway_server.console import audit as audit_pages
+from gateway_server.console import failures as failure_pages
+from gateway_server.console import history, merging, model, new_people, people, search, sign_in
+from gateway_server.console import imports as import_pages
 from gateway_server.console.assets import PREFIX, Assets
 from gateway_server.console.headers import PageHeaders
 from gateway_server.console.problems import show_problem, wants_page
@@ -55,6 +58,22 @@ _ROUTES = (
 )
 
 
+_PAGES = (
+    sign_in.router,
+    sign_in.pages,
+    search.pages,
+    new_people.pages,
+    new_people.router,
+    merging.router,
+    people.router,
+    import_pages.router,
+    history.router,
+    failure_pages.router,
+    audit_pages.router,
+    model.pages,
+)
+
+
 def create_app(
     settings: Settings, inference_transport: httpx.AsyncBaseTransport | None = None
 ) -> FastAPI:
@@ -76,7 +95,7 @@ def create_app(
     app.state.metrics = metrics
     for routes in _ROUTES:
         app.include_router(routes.router)
-    for pages in (sign_in.router, sign_in.pages, search.pages):
+    for pages in _PAGES:
         app.include_router(pages)
     app.mount(PREFIX, Assets())
     app.add_middleware(PageHeaders)

@@ -42,8 +42,8 @@ NOBODY = "system"
 _ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12})(?=/|$)"
 _NAMED = {
     "search_id": re.compile(rf"/searches/{_ID}"),
-    "person_id": re.compile(rf"/(?:persons|candidates)/{_ID}"),
-    "subject_id": re.compile(rf"/(?:faces|failures|removals|imports|keys)/{_ID}"),
+    "person_id": re.compile(rf"/(?:persons|people|candidates)/{_ID}"),
+    "subject_id": re.compile(rf"/(?:faces|failures|removals|imports?|keys|merge)/{_ID}"),
 }
 
 

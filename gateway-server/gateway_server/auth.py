@@ -5,7 +5,7 @@ import hmac
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -128,6 +128,12 @@ class Keyring:
     async def list(self) -> Sequence[ApiKey]:
         async with self._database.read() as session:
             return (await session.scalars(select(ApiKey).order_by(ApiKey.created_at))).all()
+
+    async def names(self) -> Mapping[str, str]:
+        """Of all keys, the ended ones too, by their ids."""
+        async with self._database.read() as session:
+            rows = await session.execute(select(ApiKey.id, ApiKey.name))
+        return {row.id: row.name for row in rows}
 
     async def page(self, cursor: str | None, limit: int) -> Page[ApiKey]:
         """Newest first."""

@@ -57,6 +57,7 @@ class Gateway:
 
     keyring: Keyring
     door: Door
+    inference: InferenceClient
     browser_sessions: BrowserSessions
     audit: AuditLog
     intake: Intake
@@ -144,6 +145,7 @@ async def open_gateway(
         metrics.watch(queue, workers, breaker)
         yield Gateway(
             keyring=keyring,
+            inference=inference,
             door=Door(keyring, browser_sessions, rates),
             browser_sessions=browser_sessions,
             audit=AuditLog(database),
@@ -157,7 +159,7 @@ async def open_gateway(
             persons=PersonService(database, archive, queue, removals, merges, workers, wait_s),
             photo_archive=archive,
             thumbnails=thumbnails,
-            photo_check=PhotoCheck(database, inference),
+            photo_check=PhotoCheck(database, archive, inference),
             search_history=SearchHistory(database, least),
             import_intake=ImportIntake(uploads, settings.import_max_bytes),
             imports=imports,

@@ -15,7 +15,7 @@ from gateway_server.inference_answers import FacesFound, FoundCandidate, Match
 from gateway_server.inference_client import InferenceClient
 from gateway_server.intake import CheckedPhoto
 from gateway_server.people import People, read_people
-from gateway_server.photo_archive import StoredPhoto
+from gateway_server.photo_archive import PhotoArchive, StoredPhoto
 from gateway_server.problems import FaceTooSmall, NoFace, PhotoRefused, QualityTooLow
 from gateway_server.schemas import KnownPerson, PhotoChecked, ResemblingPerson
 from gateway_server.tables import Face, Person
@@ -26,8 +26,11 @@ UNFIT = (NoFace, FaceTooSmall, QualityTooLow)
 
 
 class PhotoCheck:
-    def __init__(self, database: Database, inference: InferenceClient) -> None:
+    def __init__(
+        self, database: Database, archive: PhotoArchive, inference: InferenceClient
+    ) -> None:
         self._database = database
+        self._archive = archive
         self._inference = inference
 
     async def check(self, photo: CheckedPhoto, face_index: int | None) -> PhotoChecked:
@@ -41,6 +44,21 @@ class PhotoCheck:
         except UNFIT as refusal:
             return _unfit(await self._inference.faces(stored), refusal, same)
         return _fit(match, await self._resembling(match), same)
+
+    async def duplicates_of(self, person_id: str) -> Sequence[ResemblingPerson]:
+        """Whom the person's first photo would find beside themselves; nobody without a photo."""
+        theirs = select(Face).where(Face.person_id == person_id).order_by(Face.created_at, Face.id)
+        async with self._database.read() as session:
+            face = (await session.scalars(theirs.limit(1))).first()
+        if face is None:
+            return []
+        photo = await self._archive.read(face.photo_sha256)
+        options = {"top_k": MOST_RESEMBLING + 1, "face": face.face_index}
+        try:
+            match = await self._inference.match(photo, options)
+        except PhotoRefused:
+            return []
+        return [one for one in await self._resembling(match) if one.person_id != person_id]
 
     async def _owners(self, photo_sha256: str) -> Sequence[KnownPerson]:
         """Whose photo this very file is already, whether they are missing or found."""
