@@ -10,7 +10,7 @@ from tests.browser.visitor import Visitor
 
 ROW_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
 _LINKS = "links => links.map(link => link.href)"
-_NOT_PAGES = re.compile(r"/console/(preferences|static|sign-in|sign-out)")
+_NOT_PAGES = re.compile(r"/console/(preferences|static|sign-in|sign-out|model/plots)")
 
 
 class Desk:
