@@ -110,12 +110,15 @@ async def register_person(post: OperatorPost) -> Response:
         return await post.answer(form.said(), register)
 
 
-@router.get("", responses=refusals())
+@router.get("", responses=refusals(400))
 @does("list")
 async def list_persons(
     _caller: Operator,
     gateway: TheGateway,
-    q: Annotated[str | None, Query(description="a part of the name or the reference")] = None,
+    q: Annotated[
+        str | None,
+        Query(max_length=LINE.max_characters, description="a part of the name or the reference"),
+    ] = None,
     status: Annotated[PersonStatus | None, Query()] = None,
     photos: Annotated[
         Literal["pending", "refused"] | None,

@@ -119,13 +119,15 @@ async def _read_filter(
     status: Annotated[Status | None, Query()] = None,
     verdict: Annotated[Verdict | None, Query()] = None,
     model: Annotated[ModelName | None, Query()] = None,
-    case_reference: Annotated[str | None, Query(description="a part of it")] = None,
+    case_reference: Annotated[
+        str | None, Query(max_length=LINE.max_characters, description="a part of it")
+    ] = None,
     since: Since = EVER,
 ) -> SearchesWanted:
     return SearchesWanted(status, verdict, model, case_reference, parse_moment("since", since))
 
 
-@router.get("", responses=refusals())
+@router.get("", responses=refusals(400))
 @does("list")
 async def list_searches(
     _caller: Operator,
