@@ -13,7 +13,16 @@ from starlette.routing import Match, Route
 
 from gateway_server.console import audit as audit_pages
 from gateway_server.console import failures as failure_pages
-from gateway_server.console import history, merging, model, new_people, people, search, sign_in
+from gateway_server.console import (
+    history,
+    merging,
+    model,
+    new_people,
+    people,
+    review,
+    search,
+    sign_in,
+)
 from gateway_server.console import imports as import_pages
 from gateway_server.console.assets import PREFIX, Assets
 from gateway_server.console.headers import PageHeaders
@@ -61,7 +70,9 @@ _ROUTES = (
 _PAGES = (
     sign_in.router,
     sign_in.pages,
+    search.router,
     search.pages,
+    review.router,
     new_people.pages,
     new_people.router,
     merging.router,

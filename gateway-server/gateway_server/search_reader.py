@@ -53,19 +53,19 @@ class SearchReader:
         return SearchOut.from_row(search, names, ruled_out, is_running=is_running)
 
     async def photo(self, search_id: str, caller: Caller) -> StoredPhoto:
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         note(photo_sha256=search.photo_sha256)
         return await self._archive.read(search.photo_sha256)
 
     async def thumbnail(self, search_id: str, caller: Caller) -> StoredPhoto:
         """The face that was searched for, as far as one was said."""
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         note(photo_sha256=search.photo_sha256)
         return await self._thumbnails.of(search.photo_sha256, search.face)
 
     async def heatmap(self, search_id: str, caller: Caller) -> bytes:
         """PNG: the face that was searched for under its heatmap."""
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         face_index = _answer(search)["face"]
         return await self._explain(search.photo_sha256, search.model, face_index)
 
@@ -90,7 +90,7 @@ class SearchReader:
     async def _matching_face(
         self, search_id: str, person_id: str, caller: Caller
     ) -> tuple[Search, Face]:
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         candidate = _candidate(search, person_id)
         if candidate is None:
             raise PersonNotFound("This person is not a candidate of this search")
@@ -105,7 +105,7 @@ class SearchReader:
 
         An operator's is also a voice on the pair, whichever search shows it.
         """
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         candidate = _candidate(search, person_id)
         if candidate is None:
             raise CandidateNotInSearch
@@ -123,7 +123,7 @@ class SearchReader:
             await append(session, "judge", search_id=search_id, person_id=person_id)
         return earlier is None
 
-    async def _find(self, search_id: str, caller: Caller) -> Search:
+    async def find(self, search_id: str, caller: Caller) -> Search:
         async with self._database.read() as session:
             return _if_allowed(await session.get(Search, search_id), caller)
 

@@ -104,7 +104,7 @@ async def create_search(
     await desk.check_room()
     wait = not _prefers_async(prefer)
     async with post.gateway.intake.receive(post.request, SHAPE) as form:
-        asked = _read_request(form.texts)
+        asked = read_request(form.texts)
 
         async def search(made: Made) -> Given:
             return _given(await desk.hand_in(form.photos[0], asked, made, wait=wait), wait=wait)
@@ -268,7 +268,7 @@ def _given(search: SearchOut, *, wait: bool) -> Given:
     return given(search, http.HTTP_202_ACCEPTED, sparse=True, **headers)
 
 
-def _read_request(texts: Mapping[str, str]) -> SearchRequest:
+def read_request(texts: Mapping[str, str]) -> SearchRequest:
     options = MatchOptions(
         top_k=read_top_k(texts.get("top_k")),
         model=read_model(texts.get("model")),
