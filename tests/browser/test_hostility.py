@@ -2,15 +2,19 @@
 
 import html
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import pytest
 import requests
 from playwright.sync_api import Page, expect
 
+from gateway_server.console.navigation import entries_for
+from tests.browser import pictures
 from tests.browser.desk import Desk
 
 pytestmark = pytest.mark.browser
 EVIL = "http://evil.example"
+SCRIPT = """<script>owned = 1</script><img src=x onerror='owned = 2'>"""
 FOREIGN = """<!doctype html><title>evil</title>
 <form method="post" enctype="{kind}" action="{action}">
 {fields}</form><script>document.forms[0].submit()</script>"""
@@ -119,3 +123,51 @@ def test_no_script_of_a_page_reads_the_cookie(desk):
     kept = {cookie["name"]: cookie for cookie in desk.page.context.cookies()}
     session = kept["reunite_session"]
     assert (session["httpOnly"], session["sameSite"]) == (True, "Strict")
+
+
+def test_a_script_in_every_text_field_stays_text(visit, house, people):
+    """Typed wherever something can be typed, and read wherever it is shown."""
+    desk = Desk(visit())
+    desk.sign_in(house.make_key("admin", SCRIPT))
+    page = desk.page
+    page.goto("/console/people/new")
+    page.set_input_files("form[data-photos] input[type=file]", people[0].enrolled[1])
+    for field in ("name", "reference", "notes"):
+        page.fill(f"#{field}", SCRIPT)
+    expect(page.locator("[data-checked]")).to_be_visible()
+    page.click("[data-save]")
+    expect(page.get_by_role("heading", level=1)).to_have_text(SCRIPT)
+    page.goto("/console/search")
+    page.set_input_files("#photo", people[0].probe)
+    for field in ("case_reference", "purpose"):
+        page.fill(f"#{field}", SCRIPT)
+    page.click("#ask button[type=submit]")
+    expect(page.locator("#verdict")).to_be_visible()
+    mine = page.locator("[data-candidate]", has_text="<script>")
+    mine.get_by_role("button", name="Same").click()
+    expect(mine).to_contain_text("awaiting")
+
+    shown = [page.url, *(entry.href for entry in entries_for("admin"))]
+    shown += [f"/console/people?{urlencode({'q': SCRIPT})}"]
+    shown += [f"/console/searches?{urlencode({'case_reference': SCRIPT})}"]
+    said = 0
+    for address in shown:
+        page.goto(address)
+        page.wait_for_load_state("networkidle")
+        said += SCRIPT in page.locator("body").inner_text()
+        assert page.evaluate("window.owned") is None, address
+        assert page.locator("img[src=x]").count() == 0, address
+    assert said >= len(shown) // 2, "the text was looked for where it is not shown"
+
+
+@pytest.mark.parametrize("place", ["search", "people/new"])
+def test_an_svg_is_no_photo(desk, place):
+    desk.visitor.excuse("415", "422")
+    desk.page.goto(f"/console/{place}")
+    svg = {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": pictures.SVG}
+    desk.page.set_input_files("main input[type=file]", svg)
+    if place == "search":
+        desk.page.click("#ask button[type=submit]")
+    expect(desk.page.locator("main")).to_contain_text("not a photo that can be read")
+    assert desk.page.title() != "owned"
+    desk.visitor.shoot("svg")
