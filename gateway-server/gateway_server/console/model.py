@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 from markdown_it import MarkdownIt
@@ -40,7 +40,7 @@ class Demand:
 async def show_model(request: Request, _visitor: OperatorPage, gateway: TheGateway) -> Response:
     told, size = _usual_first(await gateway.inference.model()), await gateway.inference.gallery()
     allowed = told.lead_max_expected_false_matches
-    values = {
+    values: dict[str, Any] = {
         "told": told,
         "gallery": size,
         "card": card_of(told.card),
