@@ -42,6 +42,7 @@ from gateway_server.routes import (
     persons,
     phone,
     photos,
+    reports,
     searches,
 )
 from gateway_server.routes.access import invalid_parameters
@@ -54,6 +55,7 @@ Errors are `application/problem+json` (RFC 9457); their `type` is stable, one fo
 
 _ROUTES = (
     searches,
+    reports,
     leads,
     persons,
     photos,

@@ -23,6 +23,7 @@ ROUTES = {
     "GET /v1/searches/{search_id}/candidates/{person_id}/photo": EVERYONE,
     "GET /v1/searches/{search_id}/candidates/{person_id}/heatmap": EVERYONE,
     "POST /v1/searches/{search_id}/feedback": EVERYONE,
+    "GET /v1/searches/{search_id}/report": OPERATORS,
     "POST /v1/persons": OPERATORS,
     "GET /v1/persons": OPERATORS,
     "GET /v1/persons/{person_id}": OPERATORS,
