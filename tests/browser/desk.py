@@ -32,6 +32,11 @@ class Desk:
         self.clicks += 1
         target.click()
 
+    def print(self) -> bytes:
+        """The page as PDF: the browser's own print, which counts as a click."""
+        self.clicks += 1
+        return self.page.pdf(prefer_css_page_size=True)
+
     def links(self) -> Iterator[str]:
         """Of the console, from this page, without what they ask for."""
         for address in self.page.locator("a[href]").evaluate_all(_LINKS):
