@@ -40,6 +40,7 @@ from gateway_server.routes import (
     leads,
     operations,
     persons,
+    phone,
     photos,
     reports,
     searches,
@@ -64,6 +65,7 @@ _ROUTES = (
     audit,
     operations,
     documentation,
+    phone,
 )
 
 

@@ -20,6 +20,7 @@ ROUTES = {
     "GET /v1/searches/{search_id}/events": EVERYONE,
     "GET /v1/searches/{search_id}/photo": EVERYONE,
     "GET /v1/searches/{search_id}/heatmap": EVERYONE,
+    "GET /v1/searches/{search_id}/candidates/{person_id}/photo": EVERYONE,
     "GET /v1/searches/{search_id}/candidates/{person_id}/heatmap": EVERYONE,
     "POST /v1/searches/{search_id}/feedback": EVERYONE,
     "GET /v1/searches/{search_id}/report": OPERATORS,
