@@ -150,7 +150,9 @@ def test_the_photo_lies_where_its_view_says() -> None:
     assert view.canvas[31, 31].tolist() == [90] * 3
 
 
-@pytest.mark.parametrize(("width", "height"), [(1301, 977), (977, 1301), (2600, 1800), (3999, 3001)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(1301, 977), (977, 1301), (2600, 1800), (3999, 3001)]
+)
 def test_the_whole_of_a_large_photo_lies_where_its_view_says(width: int, height: int) -> None:
     rgb = picture(width, height)
     left, top = round(0.9 * width) - 40, round(0.9 * height) - 40
