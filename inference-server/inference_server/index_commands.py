@@ -167,11 +167,11 @@ def _follow(bench: Workbench, index: MilvusIndex) -> Counts:
     """With a bar over the gallery's versions."""
     from tqdm import tqdm
 
-    done = index.faces.position()
+    done = index.faces.position().version
     with tqdm(total=bench.store.version(), initial=done, unit=" changes", desc="build") as bar:
 
         def show(page: Page) -> None:
-            bar.update(page.version - bar.n)
+            bar.update(page.moment.version - bar.n)
 
         return index.follow(show)
 
