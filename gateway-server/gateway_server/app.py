@@ -5,12 +5,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
 
 import httpx
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
+from gateway_server.console import audit as audit_pages
+from gateway_server.console import failures as failure_pages
+from gateway_server.console import history, merging, model, new_people, people, search, sign_in
+from gateway_server.console import imports as import_pages
+from gateway_server.console.assets import PREFIX, Assets
+from gateway_server.console.headers import PageHeaders
+from gateway_server.console.problems import show_problem, wants_page
 from gateway_server.gateway import open_gateway
 from gateway_server.journal import Journal, current_request_id
 from gateway_server.metrics import Metrics
@@ -21,8 +28,10 @@ from gateway_server.routes import (
     failures,
     imports,
     keys,
+    leads,
     operations,
     persons,
+    photos,
     searches,
 )
 from gateway_server.routes.access import invalid_parameters
@@ -31,6 +40,36 @@ from gateway_server.settings import Settings
 DESCRIPTION = """Finds missing persons by face. A match is a lead for people to judge, nothing more.
 
 Errors are `application/problem+json` (RFC 9457); their `type` is stable, one for each reason."""
+
+
+_ROUTES = (
+    searches,
+    leads,
+    persons,
+    photos,
+    imports,
+    failures,
+    keys,
+    audit,
+    operations,
+    documentation,
+)
+
+
+_PAGES = (
+    sign_in.router,
+    sign_in.pages,
+    search.pages,
+    new_people.pages,
+    new_people.router,
+    merging.router,
+    people.router,
+    import_pages.router,
+    history.router,
+    failure_pages.router,
+    audit_pages.router,
+    model.pages,
+)
 
 
 def create_app(
@@ -52,8 +91,12 @@ def create_app(
         },
     )
     app.state.metrics = metrics
-    for routes in (searches, persons, imports, failures, keys, audit, operations, documentation):
+    for routes in _ROUTES:
         app.include_router(routes.router)
+    for pages in _PAGES:
+        app.include_router(pages)
+    app.mount(PREFIX, Assets())
+    app.add_middleware(PageHeaders)
     app.add_middleware(Journal, metrics=metrics)
     return app
 
@@ -71,19 +114,19 @@ def _lifespan(
     return lifespan
 
 
-async def _answer_problem(_request: Request, problem: Problem) -> JSONResponse:
+async def _answer_problem(request: Request, problem: Problem) -> Response:
+    if wants_page(request):
+        return show_problem(request, problem)
     members = problem.members(current_request_id())
     headers = dict(problem.headers)
     return JSONResponse(members, problem.status, headers, media_type=MEDIA_TYPE)
 
 
-async def _answer_invalid_parameters(
-    request: Request, error: RequestValidationError
-) -> JSONResponse:
+async def _answer_invalid_parameters(request: Request, error: RequestValidationError) -> Response:
     return await _answer_problem(request, invalid_parameters(error))
 
 
-async def _answer_framework_refusal(request: Request, error: HTTPException) -> JSONResponse:
+async def _answer_framework_refusal(request: Request, error: HTTPException) -> Response:
     answer = await _answer_problem(request, from_http_status(error.status_code, error.detail))
     answer.headers.update(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the framework names one route's alone

@@ -30,8 +30,10 @@ from gateway_server.rounds import Rounds
 from gateway_server.tables import Audit
 
 Action = Literal[
-    "list", "read", "create", "change", "delete", "search", "judge", "photo", "heatmap", "import",
-    "export", "retry", "expire", "audit", "key.list", "key.create", "key.rotate", "key.revoke",
+    "list", "read", "create", "change", "delete", "merge", "search", "check", "judge", "photo",
+    "heatmap", "import", "export", "retry", "expire", "audit",
+    "key.list", "key.create", "key.rotate", "key.revoke",
+    "sign-in", "sign-out",
 ]  # fmt: skip
 Outcome = Literal["allowed", "refused", "failed"]
 MOST_AT_ONCE = 500
@@ -40,8 +42,8 @@ NOBODY = "system"
 _ID = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{12})(?=/|$)"
 _NAMED = {
     "search_id": re.compile(rf"/searches/{_ID}"),
-    "person_id": re.compile(rf"/(?:persons|candidates)/{_ID}"),
-    "subject_id": re.compile(rf"/(?:faces|failures|removals|imports|keys)/{_ID}"),
+    "person_id": re.compile(rf"/(?:persons|people|candidates)/{_ID}"),
+    "subject_id": re.compile(rf"/(?:faces|failures|removals|imports?|keys|merge)/{_ID}"),
 }
 
 

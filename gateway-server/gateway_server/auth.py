@@ -5,7 +5,7 @@ import hmac
 import math
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -129,6 +129,12 @@ class Keyring:
         async with self._database.read() as session:
             return (await session.scalars(select(ApiKey).order_by(ApiKey.created_at))).all()
 
+    async def names(self) -> Mapping[str, str]:
+        """Of all keys, the ended ones too, by their ids."""
+        async with self._database.read() as session:
+            rows = await session.execute(select(ApiKey.id, ApiKey.name))
+        return {row.id: row.name for row in rows}
+
     async def page(self, cursor: str | None, limit: int) -> Page[ApiKey]:
         """Newest first."""
         async with self._database.read() as session:
@@ -148,7 +154,7 @@ class Keyring:
         matches = _matches(_digest(secret), key)
         if key is None or status_of(key) != "valid" or not matches:
             raise Unauthorized("The API key is not valid")
-        caller = Caller(key.id, _role(key.role))
+        caller = caller_of(key)
         await self._note_use(key)
         return caller
 
@@ -171,6 +177,20 @@ class Keyring:
             async with self._database.write() as session:
                 noting = update(ApiKey).where(ApiKey.id == key.id, unnoted)
                 await session.execute(noting.values(last_used_at=now()))
+
+
+def secret_digest(presented: str) -> str:
+    """sha256 of the secret in a key."""
+    return _digest(_split(presented)[1])
+
+
+def holds_secret(key: ApiKey, digest: str) -> bool:
+    """Whether the key is valid, and this is the sha256 of a secret that is good for it."""
+    return _matches(digest, key) and status_of(key) == "valid"
+
+
+def caller_of(key: ApiKey) -> Caller:
+    return Caller(key.id, _role(key.role))
 
 
 def status_of(key: ApiKey) -> KeyStatus:

@@ -9,16 +9,20 @@ import hashlib
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from gateway_server.auth import Caller, Keyring
+from gateway_server.browser_sessions import BrowserSessions, Session
 from gateway_server.limits import RateLimits, Standing, site_of
-from gateway_server.problems import RateLimited, Unauthorized
+from gateway_server.problems import RateLimited, SessionEnded, Unauthorized
 
 MOST_REMEMBERED = 10_000
 K = TypeVar("K")
 V = TypeVar("V")
+S = TypeVar("S", str, str | None)
 
 
 @dataclass(frozen=True)
@@ -32,27 +36,49 @@ class Visit:
             raise _too_much(self.standing)
 
 
+@dataclass(frozen=True)
+class BrowserVisit(Visit):
+    session: Session
+
+
 class Door:
-    def __init__(self, keyring: Keyring, limits: RateLimits) -> None:
+    def __init__(self, keyring: Keyring, sessions: BrowserSessions, limits: RateLimits) -> None:
         self._keyring = keyring
+        self._sessions = sessions
         self._limits = limits
-        self._let_in: OrderedDict[bytes, None] = OrderedDict()
+        self._known: OrderedDict[bytes, None] = OrderedDict()
         self._shut: OrderedDict[str, tuple[float, Standing]] = OrderedDict()
 
     async def enter(self, presented: str | None, address: str, weight: int) -> Visit:
         """Raises Unauthorized, and RateLimited in its place; a key's own limit is for `check`."""
+        caller = await self._let_in(presented, address, self._keyring.identify)
+        return Visit(caller, await self._limits.of_key(caller.key_id, caller.role, weight))
+
+    async def enter_again(
+        self, token: str, address: str, weight: int, *, attended: bool
+    ) -> BrowserVisit:
+        """By the cookie of a browser that has signed in; it counts as its key does."""
+        identify = partial(self._sessions.identify, attended=attended)
+        session = await self._let_in(token, address, identify)
+        caller = session.caller
+        standing = await self._limits.of_key(caller.key_id, caller.role, weight)
+        return BrowserVisit(caller, standing, session)
+
+    async def _let_in(self, shown: S, address: str, identify: Callable[[S], Awaitable[V]]) -> V:
         site = site_of(address)
-        fingerprint = hashlib.sha256((presented or "").encode()).digest()
-        if fingerprint not in self._let_in:
+        fingerprint = hashlib.sha256((shown or "").encode()).digest()
+        if fingerprint not in self._known:
             self._refuse_where_shut(site)
         try:
-            caller = await self._keyring.identify(presented)
+            found = await identify(shown)
+        except SessionEnded:
+            raise
         except Unauthorized:
-            self._let_in.pop(fingerprint, None)
+            self._known.pop(fingerprint, None)
             await self._count_stranger(site)
             raise
-        _remember(self._let_in, fingerprint, None)
-        return Visit(caller, await self._limits.of_key(caller.key_id, caller.role, weight))
+        _remember(self._known, fingerprint, None)
+        return found
 
     def _refuse_where_shut(self, site: str) -> None:
         until_s, standing = self._shut.get(site, (0.0, None))

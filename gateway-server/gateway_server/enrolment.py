@@ -21,7 +21,7 @@ from gateway_server.jobs import Claim, JobQueue, LeaseLost
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import FaceNotFound, InferenceUnavailable, Outage, PhotoRefused
-from gateway_server.tables import Face, Person, RefusedPhoto, now
+from gateway_server.tables import Face, Merge, Person, RefusedPhoto, now
 
 
 class Enrolment:
@@ -111,6 +111,9 @@ class Enrolment:
         async with self._database.read() as session:
             kept = await session.get(Face, face.id)
             person = await session.get(Person, face.person_id)
+            merged = await session.get(Merge, face.person_id)
+        if merged is not None:  # the other goes there when all of their faces have moved
+            return
         if person is None:
             await self._inference.delete_person(face.person_id)
         elif kept is None or kept.status == "withdrawn":

@@ -1,10 +1,10 @@
 """The ledger of calls to the inference tier without an answer, each to be made good later."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.database import Database
@@ -36,6 +36,36 @@ class Undone:
     person_id: str | None = None
     face_id: str | None = None
     removal_id: str | None = None
+
+
+@dataclass(frozen=True)
+class FailuresWanted:
+    """All of them, if nothing is said; `given_up`: without a further attempt by itself."""
+
+    only_open: bool = False
+    given_up: bool = False
+    reason: str | None = None
+
+    def conditions(self) -> Sequence[ColumnElement[bool]]:
+        wanted: list[ColumnElement[bool]] = []
+        if self.only_open or self.given_up:
+            wanted.append(Failure.resolved_at.is_(None))
+        if self.given_up:
+            wanted.append(Failure.next_attempt_at.is_(None))
+        if self.reason is not None:
+            wanted.append(Failure.reason == self.reason)
+        return wanted
+
+
+@dataclass(frozen=True)
+class OpenFailures:
+    """How many of one kind and reason are open, and since when the oldest is."""
+
+    kind: str
+    reason: str
+    count: int
+    given_up: int
+    oldest_at: datetime
 
 
 class FailureLedger:
@@ -96,13 +126,19 @@ class FailureLedger:
             raise FailureNotFound
         return failure
 
-    async def list(
-        self, *, only_open: bool, given_up: bool, cursor: str | None, limit: int
-    ) -> Page[Failure]:
-        wanted = [Failure.resolved_at.is_(None)] if only_open or given_up else []
-        wanted += [Failure.next_attempt_at.is_(None)] if given_up else []
+    async def list(self, wanted: FailuresWanted, cursor: str | None, limit: int) -> Page[Failure]:
         async with self._database.read() as session:
-            return await read_page(session, Failure, wanted, cursor, limit)
+            return await read_page(session, Failure, wanted.conditions(), cursor, limit)
+
+    async def count_open(self) -> Sequence[OpenFailures]:
+        """The most frequent first."""
+        given_up = func.count().filter(Failure.next_attempt_at.is_(None))
+        told = func.count(), given_up, func.min(Failure.created_at)
+        counted = select(Failure.kind, Failure.reason, *told).where(Failure.resolved_at.is_(None))
+        grouped = counted.group_by(Failure.kind, Failure.reason)
+        async with self._database.read() as session:
+            rows = (await session.execute(grouped.order_by(func.count().desc()))).all()
+        return [OpenFailures(*row) for row in rows]
 
 
 async def _find_open(session: AsyncSession, undone: Undone) -> Failure | None:

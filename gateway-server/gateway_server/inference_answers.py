@@ -48,6 +48,8 @@ class FoundCandidate(Answer):
     similarity: float
     confidence: float
     expected_false_matches: float
+    is_lead: bool = False
+    """Chance hardly explains it."""
 
 
 class Match(Answer):
@@ -59,6 +61,27 @@ class Match(Answer):
     verdict: Verdict
     candidates: list[FoundCandidate]
     timings_ms: dict[str, float]
+
+
+class FacesFound(Answer):
+    faces: list[FoundFace]
+    face: int | None
+    warnings: list[str] = []
+
+
+class Curve(Answer):
+    similarity: list[float]
+    fmr: list[float]
+
+
+class ModelTold(Answer):
+    """`card`: Markdown; `curves`: the median person's false match rate, by model."""
+
+    models: list[ModelUsed]
+    lead_max_expected_false_matches: float
+    card: str
+    plots: list[str]
+    curves: Mapping[ModelName, Curve]
 
 
 class EnrolledFace(Answer):

@@ -22,7 +22,14 @@ import httpx
 from pydantic import ValidationError
 
 from gateway_server.breaker import Breaker
-from gateway_server.inference_answers import Answer, EnrolledFace, Gallery, Match
+from gateway_server.inference_answers import (
+    Answer,
+    EnrolledFace,
+    FacesFound,
+    Gallery,
+    Match,
+    ModelTold,
+)
 from gateway_server.journal import headers_passed_on
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import StoredPhoto
@@ -97,10 +104,25 @@ class InferenceClient:
     async def heatmap(self, photo: StoredPhoto, options: Mapping[str, object]) -> bytes:
         """A PNG: the aligned face under its heatmap."""
         sent = _sent(photo, options, Accept="image/png")
-        answer = await self._call("heatmap", "POST", "/v1/heatmap", **sent)
-        if answer.headers.get("content-type") != "image/png":
-            raise InferenceUnavailable("The heatmap is not a PNG", reason=GARBLED)
-        return answer.content
+        return _picture(await self._call("heatmap", "POST", "/v1/heatmap", **sent), "image/png")
+
+    async def faces(self, photo: StoredPhoto) -> FacesFound:
+        """All of them, however poor."""
+        return _read(FacesFound, await self._call("faces", "POST", "/v1/faces", **_sent(photo, {})))
+
+    async def thumbnail(self, photo: StoredPhoto, face_index: int | None) -> bytes:
+        """A small WebP: the face, or all of a photo without one."""
+        sent = _sent(photo, {"face": face_index})
+        return _picture(
+            await self._call("thumbnail", "POST", "/v1/thumbnail", **sent), "image/webp"
+        )
+
+    async def model(self) -> ModelTold:
+        return _read(ModelTold, await self._call("model", "GET", "/v1/model"))
+
+    async def plot(self, name: str) -> bytes:
+        """A PNG; `name` is one of `model`'s."""
+        return _picture(await self._call("plot", "GET", f"/v1/model/plots/{name}"), "image/png")
 
     async def put_person(self, person_id: str) -> None:
         await self._call("put_person", "PUT", f"/v1/persons/{person_id}")
@@ -240,6 +262,12 @@ def _read_problem(answer: httpx.Response) -> tuple[str, str]:
         return "", ""
     slug = str(members.get("type", "")).removeprefix(TYPE_PREFIX)
     return slug, str(members.get("detail", ""))
+
+
+def _picture(answer: httpx.Response, media_type: str) -> bytes:
+    if answer.headers.get("content-type") != media_type:
+        raise InferenceUnavailable(f"The picture is not {media_type}", reason=GARBLED)
+    return answer.content
 
 
 def _read(kind: type[A], answer: httpx.Response) -> A:

@@ -46,7 +46,13 @@ class JobQueue:
         self._longest_wait = timedelta(seconds=longest_wait_s)
 
     async def add(
-        self, session: AsyncSession, kind: JobKind, subject_id: str, *, held: bool
+        self,
+        session: AsyncSession,
+        kind: JobKind,
+        subject_id: str,
+        *,
+        held: bool,
+        not_before: datetime | None = None,
     ) -> Claim:
         """Within the caller's transaction; a job that this subject has already starts anew.
 
@@ -57,7 +63,8 @@ class JobQueue:
         job = await _locked(session, kind, subject_id)
         busy_until = job.leased_until if _is_leased(job) else None
         job.request_id, job.attempts = current_request_id(), 0
-        job.run_at, job.holder, job.leased_until = busy_until or now(), None, None
+        job.run_at = max(one for one in (busy_until, not_before, now()) if one is not None)
+        job.holder, job.leased_until = None, None
         if held and busy_until is None:
             job.holder, job.leased_until = new_id(), now() + self._lease
         await session.flush()

@@ -5,7 +5,7 @@ nothing for a crash to leave behind. Those who come while one is written share t
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from gateway_server.metrics import Metrics
 from gateway_server.one_time import Given, Made, Once, Settled, settle
 from gateway_server.people import People, read_people
 from gateway_server.photo_archive import PhotoArchive
+from gateway_server.review.leads import leads_in, record
+from gateway_server.review.ruled_out import RuledOut, read_ruled_out
 from gateway_server.rounds import Rounds
 from gateway_server.schemas import SearchOut
 from gateway_server.search_service import SearchRequest, SearchService
@@ -45,7 +47,7 @@ class _Known:
     entry: Entry
 
     def row(self, people: People) -> dict[str, Any]:
-        answer = self.match.model_dump(mode="json", exclude={"timings_ms"})
+        answer = people.left_of(self.match.model_dump(mode="json", exclude={"timings_ms"}))
         moment = now()
         return {
             "id": self.made.subject_id,
@@ -57,9 +59,11 @@ class _Known:
             "photo_sha256": self.photo.name.sha256,
             **asdict(self.request.options),
             "case_reference": self.request.case_reference,
+            "case_text": self.request.case_text,
             "purpose": self.request.purpose,
             "cached": True,
-            "answer": people.left_of(answer),
+            "answer": answer,
+            "verdict": answer["verdict"],
             "timings_ms": {"total": round((time.perf_counter() - self.begun_s) * 1000, 3)},
         }
 
@@ -73,8 +77,15 @@ class _Draft:
 
 class KnownSearches:
     def __init__(
-        self, database: Database, archive: PhotoArchive, searches: SearchService, metrics: Metrics
+        self,
+        database: Database,
+        archive: PhotoArchive,
+        searches: SearchService,
+        metrics: Metrics,
+        least_confidence: float,
     ) -> None:
+        """`least_confidence`: of what is put to reviewers."""
+        self._least_confidence = least_confidence
         self._database = database
         self._archive = archive
         self._searches = searches
@@ -111,26 +122,35 @@ class KnownSearches:
 
     async def _write(self, batch: Sequence[_Known]) -> Sequence[Given | None]:
         async with self._database.write() as session:
+            people = await read_people(session, _person_ids(batch))  # locked before photos
             there = await self._archive.hold(session, {one.photo.name for one in batch})
             held = [one for one in batch if one.photo.name in there]
-            people = await read_people(session, _person_ids(held))
-            drafts = [_draft(one, people) for one in held]
+            photos = {one.photo.name.sha256 for one in held}
+            ruled_out = await read_ruled_out(session, photos, self._least_confidence)
+            drafts = [_draft(one, people, ruled_out) for one in held]
             new = await settle(session, [_settled(one) for one in drafts])
             kept = [one for one in drafts if one.known.made.subject_id in new]
             if kept:
                 await session.execute(_INSERT, [one.row for one in kept])
+                await record(session, self._leads_in(kept))
                 await link(session, [one.known.entry for one in kept])
         given = {one.known.made.subject_id: one.given for one in kept}
         return [given.get(one.made.subject_id) for one in batch]
+
+    def _leads_in(self, drafts: Sequence[_Draft]) -> Iterator[Mapping[str, Any]]:
+        for one in drafts:
+            found = (one.row["id"], one.row["photo_sha256"], one.row["answer"])
+            yield from leads_in(*found, self._least_confidence)
 
 
 def _person_ids(batch: Sequence[_Known]) -> set[str]:
     return {candidate.person_id for one in batch for candidate in one.match.candidates}
 
 
-def _draft(known: _Known, people: People) -> _Draft:
+def _draft(known: _Known, people: People, ruled_out: RuledOut) -> _Draft:
     row = known.row(people)
-    return _Draft(known, row, known.give(SearchOut.from_row(Search(**row), people.names)))
+    shown = SearchOut.from_row(Search(**row), people.names, ruled_out)
+    return _Draft(known, row, known.give(shown))
 
 
 def _settled(draft: _Draft) -> Settled:

@@ -12,14 +12,14 @@ from sqlalchemy import ColumnElement, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.problems import InvalidCursor
-from gateway_server.tables import ApiKey, Audit, Failure, ImportRun, Person
+from gateway_server.tables import ApiKey, Audit, Failure, ImportRun, Person, Search
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 MAX_CURSOR_CHARACTERS = 200
 _ID = re.compile(r"[0-9a-f-]{12,36}")
-R = TypeVar("R", Person, Failure, ApiKey, Audit, ImportRun)
-T = TypeVar("T", Person, Failure, ApiKey, ImportRun)
+R = TypeVar("R", Person, Failure, ApiKey, Audit, ImportRun, Search)
+T = TypeVar("T", Person, Failure, ApiKey, ImportRun, Search)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Cursor:
         raise InvalidCursor(f"The cursor is {text!r}")
 
 
-def encode_place(place: Sequence[str | int]) -> str:
+def encode_place(place: Sequence[str | int | float]) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
 
 

@@ -5,17 +5,19 @@ out whoever is found, removing. An answer waits a while for these, and says what
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date
-from typing import Any
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway_server.audit import append
+from gateway_server.audit import append, note
 from gateway_server.auth import Caller
 from gateway_server.database import Database
 from gateway_server.intake import CheckedPhoto
 from gateway_server.jobs import Claim, JobQueue
+from gateway_server.merges import Merges, not_found
 from gateway_server.one_time import Made
 from gateway_server.paging import Page, read_page
 from gateway_server.photo_archive import PhotoArchive
@@ -23,13 +25,20 @@ from gateway_server.problems import (
     DuplicatePhoto,
     FaceNotFound,
     NoPhotoAccepted,
-    PersonNotFound,
     PhotoRefused,
     Problem,
 )
 from gateway_server.removals import Removals
-from gateway_server.schemas import FaceOut, PersonEnrolled, PersonOut, PersonStatus, PhotoOutcome
-from gateway_server.tables import Face, Person, Removal, new_id, now
+from gateway_server.schemas import (
+    FaceOut,
+    PersonEnrolled,
+    PersonMerged,
+    PersonOut,
+    PersonStatus,
+    PhotoOutcome,
+    RemovalOut,
+)
+from gateway_server.tables import Face, Person, RefusedPhoto, Removal, new_id, now
 from gateway_server.texts import LINE, NOTES, OPTION, check_name, fold, parse_day
 from gateway_server.workers import Workers
 
@@ -56,6 +65,31 @@ def read_details(texts: Mapping[str, str | None]) -> dict[str, str | date | None
     return details
 
 
+@dataclass(frozen=True)
+class PeopleWanted:
+    """All of them, if nothing is said; `q`: a part of name or reference.
+
+    `photos`: those of whom one is pending, or was refused; `since`: registered from then on.
+    """
+
+    q: str | None = None
+    status: PersonStatus | None = None
+    photos: Literal["pending", "refused"] | None = None
+    since: datetime | None = None
+
+    def conditions(self) -> Sequence[ColumnElement[bool]]:
+        part = fold(LINE.check("q", self.q or ""))
+        wanted = [Person.search_text.contains(part, autoescape=True)] if part else []
+        if self.status is not None:
+            found = Person.found_at.is_not(None)
+            wanted.append(found if self.status == "found" else ~found)
+        if self.photos == "pending":
+            wanted.append(exists().where(Face.person_id == Person.id, Face.status == "pending"))
+        if self.photos == "refused":
+            wanted.append(exists().where(RefusedPhoto.person_id == Person.id))
+        return [*wanted, *([Person.created_at >= self.since] if self.since else [])]
+
+
 class PersonService:
     def __init__(
         self,
@@ -63,6 +97,7 @@ class PersonService:
         archive: PhotoArchive,
         queue: JobQueue,
         removals: Removals,
+        merges: Merges,
         workers: Workers,
         wait_s: float,
     ) -> None:
@@ -71,6 +106,7 @@ class PersonService:
         self._archive = archive
         self._queue = queue
         self._removals = removals
+        self._merges = merges
         self._workers = workers
         self._wait_s = wait_s
 
@@ -111,14 +147,20 @@ class PersonService:
         async with self._database.read() as session:
             person = await session.get(Person, person_id)
             if person is None:
-                raise PersonNotFound
+                raise await not_found(session, person_id)
             return PersonOut.from_row(person)
 
-    async def list(self, q: str | None, cursor: str | None, limit: int) -> Page[Person]:
-        part = fold(LINE.check("q", q or ""))
-        wanted = [Person.search_text.contains(part, autoescape=True)] if part else []
+    async def list(self, wanted: PeopleWanted, cursor: str | None, limit: int) -> Page[Person]:
         async with self._database.read() as session:
-            return await read_page(session, Person, wanted, cursor, limit)
+            return await read_page(session, Person, wanted.conditions(), cursor, limit)
+
+    async def get_face(self, person_id: str, face_id: str) -> Face:
+        async with self._database.read() as session:
+            face = await session.get(Face, face_id)
+        if face is None or face.person_id != person_id:
+            raise FaceNotFound
+        note(photo_sha256=face.photo_sha256)
+        return face
 
     async def change(self, person_id: str, details: Mapping[str, Any]) -> PersonOut:
         async with self._database.write() as session:
@@ -147,6 +189,24 @@ class PersonService:
         with self._workers.room_for(1) as held:
             claim = await self._removals.of_person(person_id, caller, held=held)
             return await self._removed(claim)
+
+    async def merge(self, person_id: str, other_id: str, caller: Caller) -> PersonMerged:
+        """The other's faces are this person's; the receipt says when the tier follows suit."""
+        with self._workers.room_for(1) as held:
+            begun = await self._merges.begin(person_id, other_id, caller, held=held)
+            enrolments = self._workers.begin(begun.enrolments)
+        await self._workers.wait(enrolments, self._wait_s)
+        removal = await self._removed_by_merge(begun.removal_id) if begun.removal_id else None
+        receipt = RemovalOut.from_row(removal) if removal else None
+        return PersonMerged(person=await self.get(person_id), removal=receipt)
+
+    async def _removed_by_merge(self, removal_id: str) -> Removal:
+        """It may have looked in vain before the last face was enrolled."""
+        with self._workers.room_for(1) as held:
+            claim = await self._removals.resume(removal_id, held=held)
+            begun = self._workers.begin([claim] if claim else [])
+        await self._workers.wait(begun, self._wait_s)
+        return await self._removals.get(removal_id)
 
     async def delete_face(self, person_id: str, face_id: str, caller: Caller) -> Removal:
         with self._workers.room_for(1) as held:
@@ -259,7 +319,7 @@ class PersonService:
 async def _lock_person(session: AsyncSession, person_id: str) -> Person:
     person = await session.get(Person, person_id, with_for_update=True)
     if person is None:
-        raise PersonNotFound
+        raise await not_found(session, person_id)
     return person
 
 

@@ -78,8 +78,18 @@ class Unauthorized(AccessRefused):
         return {"WWW-Authenticate": 'Bearer realm="reunite"'}
 
 
+class SessionEnded(Unauthorized):
+    """It was a session of ours: nobody is guessing."""
+
+    slug, title = "session-ended", "The session has ended; sign in again"
+
+
 class Forbidden(AccessRefused):
     slug, status, title = "forbidden", 403, "This key's role may not do this"
+
+
+class CrossSiteRefused(AccessRefused):
+    slug, status, title = "cross-site-refused", 403, "The request did not come from our own page"
 
 
 class RateLimited(AccessRefused):
@@ -154,6 +164,14 @@ class NotJson(FormRefused):
     slug, status, title = "not-json", 415, "The body must be application/json"
 
 
+class NotForm(FormRefused):
+    slug, status, title = "not-form", 415, "The body must be application/x-www-form-urlencoded"
+
+
+class BrokenForm(FormRefused):
+    slug, status, title = "broken-form", 400, "The form is damaged"
+
+
 class BrokenJson(FormRefused):
     slug, status, title = "broken-json", 400, "The JSON body is damaged"
 
@@ -208,6 +226,10 @@ class InvalidIdempotencyKey(ValueRefused):
 
 class IdempotencyKeyReused(ValueRefused):
     slug, title = "idempotency-key-reused", "This Idempotency-Key came with another request"
+
+
+class SamePerson(ValueRefused):
+    slug, title = "same-person", "A person cannot be merged with themselves"
 
 
 class PhotoRefused(Refusal):

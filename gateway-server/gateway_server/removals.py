@@ -6,7 +6,7 @@ times are the receipt.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,9 +19,11 @@ from gateway_server.failures import FailureLedger, Undone
 from gateway_server.imports.ledger import forget_person
 from gateway_server.inference_client import InferenceClient
 from gateway_server.jobs import Claim, JobQueue
+from gateway_server.merges import awaits_enrolments, not_found
 from gateway_server.one_time import forget_answers_about
 from gateway_server.photo_archive import PhotoArchive
-from gateway_server.problems import FaceNotFound, Outage, PersonNotFound, RemovalNotFound
+from gateway_server.problems import FaceNotFound, Outage, RemovalNotFound
+from gateway_server.review.leads import forget_person as forget_leads_of
 from gateway_server.tables import Face, Person, Removal, new_id, now
 
 
@@ -34,7 +36,10 @@ class Removals:
         cache: Cache,
         queue: JobQueue,
         failures: FailureLedger,
+        look_again_s: float,
     ) -> None:
+        """`look_again_s`: pause before a merged person is asked after once more."""
+        self._look_again = timedelta(seconds=look_again_s)
         self._database = database
         self._archive = archive
         self._inference = inference
@@ -46,9 +51,10 @@ class Removals:
         """The person is gone from every answer of ours when this returns."""
         async with self._database.write() as session:
             if await session.get(Person, person_id, with_for_update=True) is None:
-                raise PersonNotFound
+                raise await not_found(session, person_id)
             removal = _new(caller, person_id)
             face_ids = await _delete_faces(session, removal, Face.person_id == person_id)
+            await forget_leads_of(session, person_id)
             await forget_person(session, person_id)
             await self._call_off(session, removal, face_ids)
             await session.execute(delete(Person).where(Person.id == person_id))
@@ -83,8 +89,19 @@ class Removals:
             raise RemovalNotFound
         return await self._queue.hurry(session, "deletion", removal_id, held=held)
 
+    async def resume(self, removal_id: str, *, held: bool) -> Claim | None:
+        """Queued anew, unless it is done."""
+        async with self._database.write() as session:
+            removal = await session.get(Removal, removal_id, with_for_update=True)
+            if removal is None or removal.done_at is not None:
+                return None
+            return await self._queue.hurry(session, "deletion", removal_id, held=held)
+
     async def run(self, claim: Claim) -> None:
         removal = await self.get(claim.subject_id)
+        if await self._is_still_needed(removal):
+            await self._queue.give_back(claim, now() + self._look_again)
+            return
         if removal.face_id is None:
             await self._inference.delete_person(removal.person_id)
         else:
@@ -111,6 +128,11 @@ class Removals:
         await self._failures.record(
             session, _undone(removal), outage, next_attempt_at=next_attempt_at
         )
+
+    async def _is_still_needed(self, removal: Removal) -> bool:
+        """A merged person is found as the other until all of their faces are the kept one's."""
+        async with self._database.read() as session:
+            return removal.face_id is None and await awaits_enrolments(session, removal.person_id)
 
     async def _call_off(
         self, session: AsyncSession, removal: Removal, face_ids: Sequence[str]

@@ -17,6 +17,7 @@ from gateway_server.database import Database
 from gateway_server.one_time import OneTimeRequests
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.photo_store import PhotoInventory, PhotoName
+from gateway_server.review.leads import retire
 from gateway_server.tables import (
     Face,
     Failure,
@@ -119,6 +120,7 @@ class Retention:
             old = select(Search).where(_is_old(before)).order_by(Search.id).limit(AT_A_TIME)
             rows = (await session.scalars(old.with_for_update(skip_locked=True))).all()
             ids = [row.id for row in rows]
+            await retire(session, ids)
             await session.execute(delete(Search).where(Search.id.in_(ids)))
             open_failures = Failure.search_id.in_(ids) & Failure.resolved_at.is_(None)
             ended = {"resolved_at": now(), "outcome": "expired", "next_attempt_at": None}

@@ -1,14 +1,16 @@
 """The JSON of the public contract, v1."""
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.config import JsonDict
 
 from gateway_server.auth import KeyStatus, Role, status_of
-from gateway_server.inference_answers import ModelName, Quality, Verdict
+from gateway_server.inference_answers import FoundCandidate, ModelName, Quality, Verdict
 from gateway_server.problems import Problem
+from gateway_server.review.desk import LeadSeen
+from gateway_server.review.ruled_out import RuledOut
 from gateway_server.tables import (
     ApiKey,
     Face,
@@ -101,6 +103,7 @@ class CandidateOut(Shape):
     expected_false_matches: float = Field(
         examples=[0.004], description="strangers of this gallery expected at least this similar"
     )
+    ruled_out: bool = Field(description="reviewers have judged: somebody else; no lead rests on it")
 
 
 SEARCH_EXAMPLE: JsonDict = {
@@ -132,6 +135,7 @@ SEARCH_EXAMPLE: JsonDict = {
             "similarity": 0.71,
             "confidence": 0.998,
             "expected_false_matches": 0.004,
+            "ruled_out": False,
         }
     ],
     "timings_ms": {"decode": 9.1, "detect": 11.8, "embed": 24.0, "search": 0.4, "total": 61.7},
@@ -160,9 +164,9 @@ class SearchOut(Shape):
 
     @classmethod
     def from_row(
-        cls, row: Search, names: dict[str, str], *, is_running: bool = False
+        cls, row: Search, names: dict[str, str], ruled_out: RuledOut, *, is_running: bool = False
     ) -> "SearchOut":
-        """`names` by person id: today's, not those of the day of the search."""
+        """`names` by person id, `ruled_out`: as of today, not of the day of the search."""
         known: dict[str, Any] = {
             name: getattr(row, name)
             for name in ("id", "status", "cached", "request_id", "created_at")
@@ -173,9 +177,99 @@ class SearchOut(Shape):
             return cls(**known, problem=ProblemSummary.model_validate(row.problem))
         if row.answer is None:
             return cls(**known)
-        found = [{**one, "name": names.get(one["person_id"])} for one in row.answer["candidates"]]
-        answer = {**row.answer, "candidates": found, "timings_ms": row.timings_ms}
+        told = ruled_out.told(row.photo_sha256, row.answer)
+        found = [{**one, "name": names.get(one["person_id"])} for one in told["candidates"]]
+        answer = {**told, "candidates": found, "timings_ms": row.timings_ms}
         return cls.model_validate({**known, **answer})
+
+
+class VoiceOut(Shape):
+    key_id: str
+    reviewer: str = Field(description="the name of their key")
+    verdict: Judgement
+    given_at: datetime
+
+
+class LeadOut(Shape):
+    """A face of a searched photo and a person: the same pair, whichever search shows it."""
+
+    search_id: str | None = Field(
+        description="the newest that showed the pair while it waited; null when kept no longer"
+    )
+    face: int
+    person_id: str
+    name: str
+    reference: str | None
+    face_id: str | None
+    similarity: float | None
+    confidence: float
+    expected_false_matches: float | None
+    status: Literal["waiting", "confirmed", "different", "disputed"] = Field(
+        description="`waiting`: for the caller; whether others have judged it is not told"
+    )
+    voices: list[VoiceOut]
+
+    @classmethod
+    def from_seen(cls, seen: LeadSeen, status: str) -> Self:
+        candidate = seen.candidate or {}
+        found = ("face_id", "similarity", "expected_false_matches")
+        return cls.model_validate(
+            {
+                "search_id": seen.lead.search_id,
+                "face": seen.lead.face,
+                "person_id": seen.lead.person_id,
+                "name": seen.name,
+                "reference": seen.reference,
+                "confidence": 1 - seen.lead.doubt,
+                "status": status,
+                "voices": [vars(one) for one in seen.voices],
+                **{name: candidate.get(name) for name in found},
+            }
+        )
+
+
+class LeadsOut(Shape):
+    leads: list[LeadOut]
+    next_cursor: str | None
+
+
+class SearchSummary(Shape):
+    """As much of a search as a list shows."""
+
+    id: str
+    status: Status
+    created_at: datetime
+    finished_at: datetime | None
+    key_id: str = Field(description="whose search it is")
+    model: ModelName
+    face: int | None = Field(description="the face that was asked for; null for the best")
+    case_reference: str | None
+    purpose: str | None
+    cached: bool
+    verdict: Verdict | None
+    candidates: int = Field(description="how many there are")
+    best: CandidateOut | None
+    problem: ProblemSummary | None = Field(description="why a failed search failed")
+
+    @classmethod
+    def from_row(
+        cls, row: Search, names: dict[str, str], ruled_out: RuledOut, *, is_running: bool = False
+    ) -> "SearchSummary":
+        """`names` by person id, `ruled_out`: as of today."""
+        told = ruled_out.told(row.photo_sha256, row.answer) if row.answer else None
+        found = told["candidates"] if told else []
+        best = {**found[0], "name": names.get(found[0]["person_id"])} if found else None
+        derived = {"status", "verdict", "candidates", "best"}
+        own = {name: getattr(row, name) for name in cls.model_fields if name not in derived}
+        status = "running" if row.status == "queued" and is_running else row.status
+        verdict = told["verdict"] if told else None
+        seen = {"status": status, "verdict": verdict, "candidates": len(found), "best": best}
+        return cls.model_validate({**own, **seen})
+
+
+class SearchPage(Shape):
+    searches: list[SearchSummary]
+    next_cursor: str | None
 
 
 class FeedbackIn(Document):
@@ -316,6 +410,56 @@ class RemovalOut(Shape):
         own = {name: getattr(row, name) for name in cls.model_fields if name not in derived}
         done: Literal["deleting", "deleted"] = "deleted" if row.done_at else "deleting"
         return cls(**own, status=done, photos=len(row.photo_sha256s))
+
+
+class MergeIn(Document):
+    other: str = Field(
+        alias="from", max_length=64, description="the person whose record goes; see the receipt"
+    )
+
+
+class PersonMerged(Shape):
+    person: PersonOut
+    removal: RemovalOut | None = Field(
+        description="the receipt of the other's record; null if it is no longer kept"
+    )
+
+
+class KnownPerson(Shape):
+    person_id: str
+    name: str
+    reference: str | None
+    status: PersonStatus
+
+    @classmethod
+    def from_row(cls, row: Person) -> "KnownPerson":
+        status: PersonStatus = "found" if row.found_at else "missing"
+        return cls(person_id=row.id, name=row.name, reference=row.reference, status=status)
+
+
+class ResemblingPerson(KnownPerson):
+    face_id: str
+    similarity: float
+    confidence: float
+    expected_false_matches: float
+
+    @classmethod
+    def of(cls, person: KnownPerson, found: FoundCandidate) -> "ResemblingPerson":
+        names = {"face_id", "similarity", "confidence", "expected_false_matches"}
+        return cls(**dict(person), **found.model_dump(include=names))
+
+
+class PhotoChecked(Shape):
+    """What an enrolment of this photo would meet; nothing of it is kept."""
+
+    faces: list[FaceFound]
+    face: int | None = Field(description="index of the face that would be enrolled")
+    warnings: list[str]
+    problem: ProblemSummary | None = Field(description="why it would be refused")
+    resembling: list[ResemblingPerson] = Field(
+        description="missing persons whom a search with this photo would call a lead"
+    )
+    same_photo: list[KnownPerson] = Field(description="whose photo this very file is already")
 
 
 class FailureOut(Shape):

@@ -18,16 +18,27 @@ from gateway_server.problems import (
     SearchNotDone,
     SearchNotFound,
 )
+from gateway_server.review.leads import Pair, give_voice
+from gateway_server.review.ruled_out import read_ruled_out
 from gateway_server.schemas import SearchOut
 from gateway_server.tables import Face, Feedback, Job, Person, Search, now
+from gateway_server.thumbnails import Thumbnails
 
 
 class SearchReader:
     def __init__(
-        self, database: Database, archive: PhotoArchive, inference: InferenceClient
+        self,
+        database: Database,
+        archive: PhotoArchive,
+        thumbnails: Thumbnails,
+        inference: InferenceClient,
+        least_confidence: float,
     ) -> None:
+        """`least_confidence`: of what is put to reviewers."""
+        self._least_confidence = least_confidence
         self._database = database
         self._archive = archive
+        self._thumbnails = thumbnails
         self._inference = inference
 
     async def get(self, search_id: str, caller: Caller) -> SearchOut:
@@ -37,12 +48,20 @@ class SearchReader:
             search = _if_allowed(row, caller)
             found = search.answer["candidates"] if search.answer else []
             names = await _read_names(session, [one["person_id"] for one in found])
-        return SearchOut.from_row(search, names, is_running=search.status == "queued" and is_held)
+            ruled_out = await read_ruled_out(session, {search.photo_sha256}, self._least_confidence)
+        is_running = search.status == "queued" and is_held
+        return SearchOut.from_row(search, names, ruled_out, is_running=is_running)
 
     async def photo(self, search_id: str, caller: Caller) -> StoredPhoto:
         search = await self._find(search_id, caller)
         note(photo_sha256=search.photo_sha256)
         return await self._archive.read(search.photo_sha256)
+
+    async def thumbnail(self, search_id: str, caller: Caller) -> StoredPhoto:
+        """The face that was searched for, as far as one was said."""
+        search = await self._find(search_id, caller)
+        note(photo_sha256=search.photo_sha256)
+        return await self._thumbnails.of(search.photo_sha256, search.face)
 
     async def heatmap(self, search_id: str, caller: Caller) -> bytes:
         """PNG: the face that was searched for under its heatmap."""
@@ -63,18 +82,25 @@ class SearchReader:
         return await self._explain(face.photo_sha256, search.model, face.face_index)
 
     async def judge(self, search_id: str, person_id: str, verdict: str, caller: Caller) -> bool:
-        """Keep the caller's verdict on a candidate; True if it is their first on this one."""
+        """Keep the caller's verdict on a candidate; True if it is their first on this one.
+
+        An operator's is also a voice on the pair, whichever search shows it.
+        """
         search = await self._find(search_id, caller)
-        if _candidate(search, person_id) is None:
+        candidate = _candidate(search, person_id)
+        if candidate is None:
             raise CandidateNotInSearch
+        pair = Pair(search.photo_sha256, _answer(search)["face"], person_id)
         judged = {"search_id": search_id, "person_id": person_id, "key_id": caller.key_id}
         async with self._database.write() as session:
-            await session.get(Search, search_id, with_for_update=True)  # one verdict at a time
+            await _lock(session, search_id)  # one verdict at a time
             earlier = await session.scalar(select(Feedback).filter_by(**judged))
             if earlier is None:
                 session.add(Feedback(**judged, verdict=verdict))
             else:
                 earlier.verdict = verdict
+            if caller.is_operator:
+                await give_voice(session, pair, search_id, candidate["confidence"], caller, verdict)
             await append(session, "judge", search_id=search_id, person_id=person_id)
         return earlier is None
 
@@ -107,6 +133,11 @@ async def _read_with_its_job(session: AsyncSession, search_id: str) -> tuple[Sea
 async def _read_names(session: AsyncSession, person_ids: Sequence[str]) -> dict[str, str]:
     rows = await session.execute(select(Person.id, Person.name).where(Person.id.in_(person_ids)))
     return {row.id: row.name for row in rows}
+
+
+async def _lock(session: AsyncSession, search_id: str) -> None:
+    if await session.get(Search, search_id, with_for_update=True) is None:
+        raise SearchNotFound
 
 
 def _answer(search: Search) -> dict[str, Any]:

@@ -13,13 +13,11 @@ from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.audit import append
 from gateway_server.cache import Cache
 from gateway_server.database import Database
-from gateway_server.failures import FailureLedger, Undone
 from gateway_server.inference_answers import Gallery, Match
 from gateway_server.inference_client import InferenceClient
 from gateway_server.intake import CheckedPhoto
@@ -27,10 +25,11 @@ from gateway_server.jobs import Claim, JobQueue
 from gateway_server.journal import current_request_id
 from gateway_server.metrics import Metrics
 from gateway_server.one_time import Made
-from gateway_server.people import read_people
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import Outage, Refusal, SearchNotFound
-from gateway_server.tables import Search, now
+from gateway_server.search_ledger import SearchLedger
+from gateway_server.tables import Search
+from gateway_server.texts import fold
 
 KNOWN_WITHIN_S: Final = 2.0
 
@@ -48,6 +47,11 @@ class SearchRequest:
     case_reference: str | None
     purpose: str | None
 
+    @property
+    def case_text(self) -> str | None:
+        """By which a part of the case reference is found, whatever its case."""
+        return None if self.case_reference is None else fold(self.case_reference)
+
 
 class SearchService:
     def __init__(
@@ -57,7 +61,7 @@ class SearchService:
         inference: InferenceClient,
         cache: Cache,
         queue: JobQueue,
-        failures: FailureLedger,
+        ledger: SearchLedger,
         metrics: Metrics,
     ) -> None:
         self._database = database
@@ -65,7 +69,7 @@ class SearchService:
         self._inference = inference
         self._cache = cache
         self._queue = queue
-        self._failures = failures
+        self._ledger = ledger
         self._metrics = metrics
         self._seen: Gallery | None = None  # last
 
@@ -107,28 +111,23 @@ class SearchService:
         async with self._database.read() as session:
             search = await session.get(Search, claim.subject_id)
         if search is None or search.status == "done":
-            await self._drop(claim)
+            await self._ledger.drop(claim)
             return
         try:
             match, cached = await self._find(search)
         except Refusal as refusal:
-            await self._record_refusal(claim, refusal)
+            await self._ledger.refusal(claim, refusal)
+            self._metrics.search_ended(refusal.slug)
             raise
         timings_ms = _timings(match, cached=cached, total_s=time.perf_counter() - started_s)
-        await self._record_match(claim, match, timings_ms, cached=cached)
+        await self._ledger.match(claim, match, timings_ms, cached=cached)
+        self._metrics.search_ended("cached" if cached else "done")
 
     async def miss(
         self, session: AsyncSession, claim: Claim, outage: Outage, next_attempt_at: datetime | None
     ) -> None:
         self._metrics.search_ended(outage.reason)
-        search = await session.get(Search, claim.subject_id, with_for_update=True)
-        if search is None:
-            return
-        if next_attempt_at is None:
-            await _end(session, claim, status="failed", problem=outage.summary())
-        await self._failures.record(
-            session, _undone(claim), outage, search.photo_sha256, next_attempt_at
-        )
+        await self._ledger.outage(session, claim, outage, next_attempt_at)
 
     async def known_match(self, photo_sha256: str, options: MatchOptions) -> Match | None:
         """The answer that the cache holds for the gallery as it is now, if that can be told.
@@ -186,31 +185,6 @@ class SearchService:
         except ValidationError:  # another release of the gateway wrote it
             return None
 
-    async def _record_match(
-        self, claim: Claim, match: Match, timings_ms: dict[str, float], *, cached: bool
-    ) -> None:
-        answer = match.model_dump(mode="json", exclude={"timings_ms"})
-        async with self._database.write() as session:
-            people = await read_people(session, {one.person_id for one in match.candidates})
-            found = {"answer": people.left_of(answer), "timings_ms": timings_ms, "cached": cached}
-            await _end(session, claim, status="done", problem=None, **found)
-            await self._failures.resolve(session, _undone(claim), "done")
-            await self._queue.finish(session, claim)
-        self._metrics.search_ended("cached" if cached else "done")
-
-    async def _record_refusal(self, claim: Claim, refusal: Refusal) -> None:
-        async with self._database.write() as session:
-            await _end(session, claim, status="failed", problem=refusal.summary())
-            await self._failures.resolve(session, _undone(claim), refusal.slug)
-            await self._queue.finish(session, claim)
-        self._metrics.search_ended(refusal.slug)
-
-    async def _drop(self, claim: Claim) -> None:
-        """Deleted since, or done by a holder whose lease had run out."""
-        async with self._database.write() as session:
-            await self._failures.resolve(session, _undone(claim), "done")
-            await self._queue.finish(session, claim)
-
 
 def _new_search(photo: CheckedPhoto, request: SearchRequest, made: Made) -> Search:
     return Search(
@@ -220,23 +194,14 @@ def _new_search(photo: CheckedPhoto, request: SearchRequest, made: Made) -> Sear
         request_id=current_request_id(),
         photo_sha256=photo.name.sha256,
         case_reference=request.case_reference,
+        case_text=request.case_text,
         purpose=request.purpose,
         **asdict(request.options),
     )
 
 
-async def _end(session: AsyncSession, claim: Claim, **values: object) -> None:
-    """A search that is done stays done."""
-    not_done = update(Search).where(Search.id == claim.subject_id, Search.status != "done")
-    await session.execute(not_done.values(finished_at=now(), **values))
-
-
 def _options(search: Search) -> MatchOptions:
     return MatchOptions(search.top_k, search.model, search.face)
-
-
-def _undone(claim: Claim) -> Undone:
-    return Undone("search", search_id=claim.subject_id)
 
 
 def _key(photo_sha256: str, options: MatchOptions, gallery: Gallery) -> str:

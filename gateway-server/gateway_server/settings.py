@@ -182,6 +182,22 @@ class Settings:
             most=36_500,
         ),
     )
+    review_min_confidence: float = field(
+        default=0.5,
+        metadata=_about("0 to 1", "candidates at or above it are put to reviewers", most=1),
+    )
+    session_idle_s: float = field(
+        default=1800.0,
+        metadata=_about("s", "without a request, after which a browser is signed out", least=1),
+    )
+    session_idle_mobile_s: float = field(
+        default=2_592_000.0,
+        metadata=_about("s", "the same for browsers signed in with a phone's key", least=1),
+    )
+    session_max_s: float = field(
+        default=43_200.0,
+        metadata=_about("s", "after which an operator signs in again, idle or not", least=1),
+    )
     log_level: str = field(default="INFO", metadata=_about("level", "least level of a log line"))
 
     @classmethod

@@ -3,7 +3,8 @@
 PostgreSQL locks row by row. Every transaction takes its locks in this order, several of one table
 by their primary key, so that no two wait for each other:
 
-    import_run · person · photo · search, face, removal · import_row · failure · job · audit's end
+    import_run · person · photo · search, face, removal · lead · import_row · failure · job ·
+    audit's end
 
 What is done for many things has a transaction for each; renewals and claims skip what is locked. A
 row that comes, or is changed twice, also locks the rows that it refers to, against their deletion.
@@ -20,7 +21,9 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
+    LargeBinary,
     String,
     UniqueConstraint,
 )
@@ -29,6 +32,7 @@ from sqlalchemy.types import TypeDecorator
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 FailureKind = Literal["search", "enrolment", "deletion"]
+LeadStatus = Literal["open", "awaiting", "disputed", "confirmed", "different"]
 JobKind = Literal["search", "enrolment", "deletion", "import"]
 
 
@@ -83,6 +87,21 @@ class ApiKey(Row):
     revoked_at: Mapped[datetime | None]
 
 
+class BrowserSession(Row):
+    """A browser that has shown a key; it ends with that key, and with the secret that was shown."""
+
+    __tablename__ = "browser_session"
+
+    token_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the cookie's 256 random bits."""
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    csrf_token: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    seen_at: Mapped[datetime] = mapped_column(default=now)
+    """Nearly: not every request writes it."""
+
+
 class Photo(Row):
     """One stored file, however many searches and faces were made from it."""
 
@@ -96,8 +115,26 @@ class Photo(Row):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Thumbnail(Row):
+    """A stored photo made small, when somebody first wants to look at it; it goes with that."""
+
+    __tablename__ = "thumbnail"
+
+    photo_sha256: Mapped[str] = mapped_column(
+        ForeignKey(Photo.sha256, ondelete="CASCADE"), primary_key=True
+    )
+    face_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """-1: the best face, or the whole photo where there is none."""
+    webp: Mapped[bytes] = mapped_column(LargeBinary)
+
+
 class Search(Row):
     __tablename__ = "search"
+    __table_args__ = (
+        Index("search_by_age", "created_at", "id"),
+        Index("search_by_status", "status", "created_at", "id"),
+        Index("search_by_verdict", "verdict", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True, default=new_id)
     status: Mapped[str] = mapped_column(String(8))
@@ -110,6 +147,10 @@ class Search(Row):
     model: Mapped[str] = mapped_column(String(16))
     face: Mapped[int | None]
     case_reference: Mapped[str | None]
+    case_text: Mapped[str | None]
+    """The case reference, case-folded here, to be found by a part of it."""
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    """The answer's, for lists."""
     purpose: Mapped[str | None]
     cached: Mapped[bool] = mapped_column(default=False)
     answer: Mapped[dict[str, Any] | None]
@@ -143,6 +184,22 @@ class Person(Row):
     refused_photos: Mapped[list["RefusedPhoto"]] = relationship(
         lazy="selectin", order_by="RefusedPhoto.refused_at, RefusedPhoto.face_id", viewonly=True
     )
+
+
+class Merge(Row):
+    """Who a person is now, whose record turned out to be a second one of somebody else.
+
+    Until the inference tier knows the faces under the kept person, it goes on to find the other.
+    """
+
+    __tablename__ = "merge"
+
+    person_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    into_id: Mapped[str] = mapped_column(ForeignKey(Person.id, ondelete="CASCADE"), index=True)
+    faces: Mapped[dict[str, Any]]
+    """The id that each face has now, by the one that it had."""
+    key_id: Mapped[str] = mapped_column(String(16))
+    merged_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Face(Row):
@@ -187,6 +244,57 @@ class Feedback(Row):
     key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id))
     verdict: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Lead(Row):
+    """A face of a searched photo and a person whom reviewers are to compare, or have compared.
+
+    It is about the photo, whichever search showed it; what was decided outlives them.
+    """
+
+    __tablename__ = "lead"
+    __table_args__ = (
+        Index("lead_by_turn", "waits", "unsure", "doubt", "photo_sha256", "face", "person_id"),
+        Index("lead_by_status", "status", "changed_at"),
+    )
+
+    photo_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    face: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    person_id: Mapped[str] = mapped_column(String(36), primary_key=True, index=True)
+    search_id: Mapped[str | None] = mapped_column(
+        ForeignKey(Search.id, ondelete="SET NULL"), index=True
+    )
+    """The newest that showed the pair while it waited."""
+    status: Mapped[LeadStatus] = mapped_column(String(16), default="open")
+    waits: Mapped[bool] = mapped_column(default=True)
+    """For a reviewer; the status says so, too, but not in one order of turns."""
+    unsure: Mapped[int] = mapped_column(default=0)
+    """How many reviewers were: the more, the later its turn."""
+    doubt: Mapped[float]
+    """1 - the candidate's confidence: what is left of it comes first."""
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    changed_at: Mapped[datetime | None]
+    """When somebody last had their say."""
+
+
+class LeadVoice(Row):
+    """What the holder of a key has said last of a lead."""
+
+    __tablename__ = "lead_voice"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["photo_sha256", "face", "person_id"],
+            ["lead.photo_sha256", "lead.face", "lead.person_id"],
+            ondelete="CASCADE",
+        ),
+    )
+
+    photo_sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    face: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    person_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), primary_key=True)
+    verdict: Mapped[str] = mapped_column(String(16))
+    given_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Failure(Row):
@@ -300,7 +408,7 @@ class ImportRow(Row):
     """Where the photo lies in the archive."""
     person_id: Mapped[str | None] = mapped_column(String(36), index=True)
     face_id: Mapped[str | None] = mapped_column(String(36), index=True)
-    also_of: Mapped[str | None] = mapped_column(String(36))
+    also_of: Mapped[str | None] = mapped_column(String(36), index=True)
     """Another person who has the same photo."""
     problem: Mapped[dict[str, Any] | None]
 

@@ -37,7 +37,8 @@ class MatchOptions:
 class Candidate:
     """A person who may be the one in the photo.
 
-    `expected_false_matches`: how many of the gallery's faces reach this similarity by chance.
+    `expected_false_matches`: how many of the gallery's faces reach this similarity by chance;
+    `is_lead`: chance hardly explains it, as far as that was measured.
     """
 
     rank: int
@@ -46,6 +47,7 @@ class Candidate:
     similarity: float
     confidence: float
     expected_false_matches: float
+    is_lead: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +93,11 @@ class Matcher:
         self._index = index
         self._policy = policy
 
+    @property
+    def scale(self) -> Scale:
+        """What a similarity means where these networks compare."""
+        return self._scale
+
     def match(self, photo: bytes, options: MatchOptions) -> Match:
         """Photo -> faces -> the one that is meant -> embedding -> nearest persons -> verdict.
 
@@ -112,7 +119,7 @@ class Matcher:
             analysis=analysis,
             face=face,
             warnings=(*analysis.warnings_for(options.face), *self._scale.warnings(options.model)),
-            verdict=self._verdict(options.model, candidates),
+            verdict=_verdict(candidates),
             candidates=candidates,
             timings_ms=watch.timings_ms(analysis.timings_ms),
         )
@@ -154,18 +161,18 @@ class Matcher:
         self, model: str, rank: int, found: Resemblance, isolation: float, comparisons: int
     ) -> Candidate:
         said = (model, found.similarity, isolation, comparisons)
+        expected = self._scale.expected_false_matches(*said)
+        allowed = self._policy.lead_max_expected_false_matches
         return Candidate(
             rank=rank,
             person_id=found.person_id,
             face_id=found.face_id,
             similarity=found.similarity,
             confidence=self._scale.confidence(*said),
-            expected_false_matches=self._scale.expected_false_matches(*said),
+            expected_false_matches=expected,
+            is_lead=self._scale.covers(model) and expected <= allowed,
         )
 
-    def _verdict(self, model: str, candidates: Sequence[Candidate]) -> str:
-        """A lead is a best candidate whom chance hardly explains, as far as that was measured."""
-        allowed = self._policy.lead_max_expected_false_matches
-        if not candidates or not self._scale.covers(model):
-            return NO_CREDIBLE_LEAD
-        return LEAD if candidates[0].expected_false_matches <= allowed else NO_CREDIBLE_LEAD
+
+def _verdict(candidates: Sequence[Candidate]) -> str:
+    return LEAD if candidates and candidates[0].is_lead else NO_CREDIBLE_LEAD

@@ -35,6 +35,7 @@ class Networks:
     matcher: Matcher
     enroller: Enroller
     readiness: ReadinessCheck
+    is_shadow: bool = False
 
     @classmethod
     def at_work(
@@ -43,6 +44,8 @@ class Networks:
         gallery: Gallery,
         policy: Policy,
         others: Sequence[FacePipeline] = (),
+        *,
+        is_shadow: bool = False,
     ) -> Self:
         """`others` embed whomever this pipeline enrols, too."""
         return cls(
@@ -53,6 +56,7 @@ class Networks:
             matcher=Matcher(pipeline, gallery.index, policy),
             enroller=Enroller(pipeline, gallery.store, others=others),
             readiness=ReadinessCheck(pipeline, gallery),
+            is_shadow=is_shadow,
         )
 
 
@@ -84,6 +88,6 @@ def rota_of(
     beside = Gallery(gallery.store, shadow.index)
     return Rota(
         Networks.at_work(pipeline, gallery, policy, [shadow.pipeline]),
-        Networks.at_work(shadow.pipeline, beside, policy, [pipeline]),
+        Networks.at_work(shadow.pipeline, beside, policy, [pipeline], is_shadow=True),
         shadow.switches,
     )

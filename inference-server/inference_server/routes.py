@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import Final, cast
 from uuid import uuid4
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.datastructures import MIMEAccept
+from werkzeug.exceptions import NotFound
 
 from inference_server import schemas
 from inference_server.gallery import MODELS, Store
@@ -16,11 +18,13 @@ from inference_server.heatmaps import draw_heatmap
 from inference_server.intake import FORM_OVERHEAD_BYTES, Options, read_photo, read_photos
 from inference_server.matcher import MatchOptions
 from inference_server.metrics import CONTENT_TYPE, Metrics
+from inference_server.model_card import read_card, read_plot
 from inference_server.networks import Networks, Rota
 from inference_server.paging import decode_cursor, encode_cursor
 from inference_server.problems import NotAcceptable
 from inference_server.settings import Settings
 from inference_server.stopwatch import Stopwatch
+from inference_server.thumbnails import draw_thumbnail
 
 DEFAULT_MODEL: Final = "heatmap"
 DEFAULT_TOP_K: Final = 5
@@ -30,6 +34,7 @@ DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 500
 
 PNG: Final = "image/png"
+WEBP: Final = "image/webp"
 JSON: Final = "application/json"
 NPY: Final = "application/x-npy"
 
@@ -47,6 +52,11 @@ class Services:
     metrics: Metrics
 
     EXTENSION = "inference_server"
+
+    def weights_dir(self, networks: Networks) -> Path:
+        """The folder that the networks came from."""
+        shadow = self.settings.shadow_weights_dir if networks.is_shadow else None
+        return shadow or self.settings.weights_dir
 
 
 def services() -> Services:
@@ -100,6 +110,13 @@ def heatmap() -> Response:
     if media_type == NPY:
         return Response(drawn.map_npy(), content_type=NPY)
     return jsonify(request_id=g.request_id, **schemas.heatmap_document(drawn, networks.prints))
+
+
+@api.post("/thumbnail")
+def thumbnail() -> Response:
+    photo = read_photo(request)
+    face = Options(request, ("face",)).optional_natural("face", at_most=MAX_FACE_INDEX)
+    return Response(draw_thumbnail(on_duty().pipeline, photo, face), content_type=WEBP)
 
 
 @api.post("/verify")
@@ -167,6 +184,24 @@ def gallery() -> Response:
     counts = networks.index.counts()
     services().metrics.show_gallery(counts)
     return jsonify(schemas.gallery_document(counts, networks.prints))
+
+
+@api.get("/model")
+def model() -> Response:
+    Options(request, ())
+    networks = on_duty()
+    card = read_card(services().weights_dir(networks), networks.matcher.scale, MODELS)
+    allowed = services().settings.lead_max_expected_false_matches
+    return jsonify(schemas.card_document(card, networks.prints, allowed))
+
+
+@api.get("/model/plots/<name>")
+def plot(name: str) -> Response:
+    Options(request, ())
+    png = read_plot(services().weights_dir(on_duty()), name)
+    if png is None:
+        raise NotFound(f"There is no plot {name}.")
+    return Response(png, content_type=PNG)
 
 
 @operations.get("/healthz")

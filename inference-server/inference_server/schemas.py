@@ -11,6 +11,7 @@ from inference_server.face_pipeline import Fingerprints
 from inference_server.gallery import Counts, Person, PersonPage, Reference
 from inference_server.heatmaps import Heatmap
 from inference_server.matcher import Candidate, Match, Verification
+from inference_server.model_card import ModelCard
 from inference_server.readiness import Readiness
 
 Document = dict[str, Any]
@@ -18,6 +19,7 @@ Document = dict[str, Any]
 PIXEL_DECIMALS: Final = 2
 SCORE_DECIMALS: Final = 6
 TIMING_DECIMALS: Final = 3
+RATE_DIGITS: Final = 4
 
 
 def match_document(match: Match, prints: Fingerprints) -> Document:
@@ -105,6 +107,23 @@ def gallery_document(counts: Counts, prints: Fingerprints) -> Document:
     return {**counts_document(counts), "models": models}
 
 
+def card_document(card: ModelCard, prints: Fingerprints, lead_max: float) -> Document:
+    """A rate of 1e-9 is as much a figure as one of 0.3: rounded to digits, not to decimals."""
+    return {
+        "models": [model_document(name, prints) for name in prints.graphs],
+        "lead_max_expected_false_matches": lead_max,
+        "card": card.text,
+        "plots": list(card.plots),
+        "curves": {
+            model: {
+                "similarity": list(curve.similarity),
+                "fmr": [float(f"{rate:.{RATE_DIGITS}g}") for rate in curve.fmr],
+            }
+            for model, curve in card.curves.items()
+        },
+    }
+
+
 def readiness_document(readiness: Readiness, prints: Fingerprints) -> Document:
     return {
         "status": "ready",
@@ -151,6 +170,7 @@ def candidate_document(candidate: Candidate) -> Document:
         "similarity": round(candidate.similarity, SCORE_DECIMALS),
         "confidence": round(candidate.confidence, SCORE_DECIMALS),
         "expected_false_matches": candidate.expected_false_matches,
+        "is_lead": candidate.is_lead,
     }
 
 

@@ -166,6 +166,49 @@ async def test_a_heatmap_is_a_png(inference: InferenceClient):
     assert (await inference.heatmap(ADA, {"model": "heatmap"})).startswith(b"\x89PNG")
 
 
+async def test_whether_a_candidate_is_a_lead_is_said_of_each(inference: InferenceClient):
+    for person_id, photo in (("ada", ADA), ("bo", BO)):
+        await inference.put_person(person_id)
+        await inference.enrol(person_id, f"{person_id}-1", photo, None)
+    match = await inference.match(ADA, {})
+    assert [one.is_lead for one in match.candidates] == [True, False]
+    assert match.verdict == "lead"
+
+
+async def test_all_faces_of_a_photo_are_told_and_none_is_no_error(
+    tier: Tier, inference: InferenceClient
+):
+    found = await inference.faces(ADA)
+    assert (len(found.faces), found.face) == (1, 0)
+    if tier.fake:
+        tier.fake.refuse(nobody(), "no-face")
+    found = await inference.faces(stored(nobody()))
+    assert (found.faces, found.face) == ([], None)
+
+
+async def test_a_thumbnail_is_a_webp_even_where_nobody_is_seen(
+    tier: Tier, inference: InferenceClient
+):
+    if tier.fake:
+        tier.fake.refuse(nobody(), "no-face")
+    for photo, face_index in ((ADA, None), (ADA, 0), (stored(nobody()), None)):
+        webp = await inference.thumbnail(photo, face_index)
+        assert (webp[:4], webp[8:12]) == (b"RIFF", b"WEBP")
+
+
+async def test_the_model_is_told_with_its_card_its_plots_and_its_curves(
+    inference: InferenceClient,
+):
+    told = await inference.model()
+    assert {one.name for one in told.models} == {"base", "heatmap"}
+    assert told.card.startswith("# Model card")
+    curve = told.curves["heatmap"]
+    assert len(curve.similarity) == len(curve.fmr)
+    assert curve.fmr == sorted(curve.fmr, reverse=True)
+    for name in told.plots:
+        assert (await inference.plot(name)).startswith(b"\x89PNG")
+
+
 async def test_removing_what_is_not_there_is_no_error(inference: InferenceClient):
     await inference.delete_person("nobody")
     await inference.delete_face("nobody", "none")

@@ -22,6 +22,9 @@ FACE = {
     "warnings": [],
 }
 IMAGES = {"image/jpeg", "image/png", "image/webp", "image/heic"}
+REFUSED_FACES = {"no-face", "face-too-small", "quality-too-low"}
+LEAD_ABOVE = 0.8
+CARD = "# Model card\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<script>alert(1)</script>\n"
 Fault = Callable[[Request], Response]
 
 
@@ -66,6 +69,10 @@ class FakeInference:
                 self._route("gallery", "/v1/gallery", self._gallery, "GET"),
                 self._route("match", "/v1/match", self._match, "POST"),
                 self._route("heatmap", "/v1/heatmap", self._heatmap, "POST"),
+                self._route("faces", "/v1/faces", self._faces, "POST"),
+                self._route("thumbnail", "/v1/thumbnail", self._thumbnail, "POST"),
+                self._route("model", "/v1/model", self._model, "GET"),
+                self._route("plot", "/v1/model/plots/{name}", self._plot, "GET"),
                 self._route("put", "/v1/persons/{person_id}", self._put_person, "PUT"),
                 self._route("delete", "/v1/persons/{person_id}", self._delete_person, "DELETE"),
                 self._route("enrol", "/v1/persons/{person_id}/faces", self._enrol, "POST"),
@@ -146,6 +153,48 @@ class FakeInference:
         label = f"{sha256} {options.get('model')} {options.get('face')}"
         return Response(b"\x89PNG\r\n\x1a\n" + label.encode(), media_type="image/png")
 
+    async def _faces(self, request: Request) -> Response:
+        """Nothing is demanded of the faces: only a photo that cannot be read is refused."""
+        sha256, _ = await _read_sent(request)
+        refusal = self.refusals.get(sha256)
+        if refusal and refusal.slug not in REFUSED_FACES:
+            return self._refuse(sha256)
+        faces = [] if refusal and refusal.slug == "no-face" else [FACE]
+        return JSONResponse(
+            {
+                "request_id": "made-by-the-inference-tier",
+                "photo": {"width": 64, "height": 64},
+                "faces": faces,
+                "face": 0 if faces else None,
+                "warnings": [],
+                "timings_ms": {"decode": 1, "detect": 2, "total": 3},
+            }
+        )
+
+    async def _thumbnail(self, request: Request) -> Response:
+        sha256, options = await _read_sent(request)
+        refusal = self.refusals.get(sha256)
+        if refusal and refusal.slug not in REFUSED_FACES:
+            return self._refuse(sha256)
+        label = f"RIFF\0\0\0\0WEBP {sha256} {options.get('face')}"
+        return Response(label.encode(), media_type="image/webp")
+
+    async def _model(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "models": [{"name": name, **file} for name, file in self.models.items()],
+                "lead_max_expected_false_matches": 0.1,
+                "card": CARD,
+                "plots": ["roc"],
+                "curves": {"heatmap": {"similarity": [0.0, 0.5, 1.0], "fmr": [1.0, 1e-3, 1e-9]}},
+            }
+        )
+
+    async def _plot(self, request: Request) -> Response:
+        if request.path_params["name"] != "roc":
+            return problem("not-found", 404)
+        return Response(b"\x89PNG\r\n\x1a\n roc", media_type="image/png")
+
     async def _put_person(self, request: Request) -> Response:
         person_id = request.path_params["person_id"]
         existed = person_id in self.gallery
@@ -205,7 +254,7 @@ def _similarity(sha256: str, other: str) -> float:
 
 
 def _is_lead(candidates: list[dict[str, Any]]) -> bool:
-    return bool(candidates) and candidates[0]["similarity"] > 0.8
+    return bool(candidates) and candidates[0]["similarity"] > LEAD_ABOVE
 
 
 def _candidate(rank: int, similarity: float, person_id: str, face_id: str) -> dict[str, Any]:
@@ -216,6 +265,7 @@ def _candidate(rank: int, similarity: float, person_id: str, face_id: str) -> di
         "similarity": similarity,
         "confidence": 0.998,
         "expected_false_matches": 0.004,
+        "is_lead": similarity > LEAD_ABOVE,
     }
 
 

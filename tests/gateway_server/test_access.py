@@ -29,6 +29,7 @@ ROUTES = {
     "DELETE /v1/persons/{person_id}": OPERATORS,
     "POST /v1/persons/{person_id}/faces": OPERATORS,
     "DELETE /v1/persons/{person_id}/faces/{face_id}": OPERATORS,
+    "GET /v1/leads": OPERATORS,
     "GET /v1/failures": OPERATORS,
     "POST /v1/failures/retry": OPERATORS,
     "POST /v1/failures/{failure_id}/retry": OPERATORS,

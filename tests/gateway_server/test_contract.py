@@ -58,7 +58,8 @@ async def test_what_is_no_json_is_documented_by_its_media_types(document):
     }
 
     assert told.pop("/metrics") == {"text/plain"}
-    assert told.pop("/v1/searches/{search_id}/photo") == set(TYPES)
+    for photo in ("/v1/searches/{search_id}", "/v1/persons/{person_id}/faces/{face_id}"):
+        assert told.pop(f"{photo}/photo") == set(TYPES)
     assert len(told) == 2
     assert all(kinds == {"image/png"} for kinds in told.values())
 

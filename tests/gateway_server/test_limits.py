@@ -1,13 +1,16 @@
 """How much may be asked: by each key, by strangers, with Redis, and without it when it is away."""
 
 import asyncio
+from datetime import timedelta
 
 import httpx
 import pytest
 from limits import parse
 
 from gateway_server.auth import Keyring
+from gateway_server.browser_sessions import BrowserSessions, SessionLimits
 from gateway_server.cache import connect_redis
+from gateway_server.database import Database
 from gateway_server.door import Door
 from gateway_server.limits import (
     OwnCounter,
@@ -167,10 +170,16 @@ async def test_guessing_ends_soon_and_working_phones_go_on(running, phone):
     assert known.status_code == 404
 
 
+def door_of(database: Database, keyring: Keyring) -> Door:
+    day = timedelta(days=1)
+    sessions = BrowserSessions(database, SessionLimits(day, day, day))
+    return Door(keyring, sessions, RateLimits({"strangers": parse("1/hour")}, OwnCounter()))
+
+
 async def test_a_right_guess_is_not_let_in_once_the_door_is_shut(database):
     keyring = Keyring(database)
     key = await keyring.create("phone", "mobile")
-    door = Door(keyring, RateLimits({"strangers": parse("1/hour")}, OwnCounter()))
+    door = door_of(database, keyring)
     with pytest.raises(Unauthorized):
         await door.enter("rk_guess", "192.0.2.1", 1)
     with pytest.raises(RateLimited):
@@ -185,7 +194,7 @@ async def test_a_right_guess_is_not_let_in_once_the_door_is_shut(database):
 async def test_a_key_that_was_let_in_and_revoked_is_a_strangers(database):
     keyring = Keyring(database)
     key = await keyring.create("phone", "mobile")
-    door = Door(keyring, RateLimits({"strangers": parse("1/hour")}, OwnCounter()))
+    door = door_of(database, keyring)
     await door.enter(key, "192.0.2.1", 1)
     await keyring.revoke(key.split("_")[1])
 

@@ -1,5 +1,6 @@
 """The schema: from nothing, from the first release with all its rows, and as tables.py has it."""
 
+import json
 from datetime import UTC, datetime
 
 import httpx
@@ -21,6 +22,8 @@ SEARCHES = {
     for number, status in enumerate(("running", "queued", "done", "failed"))
 }
 PERSON = "00000000-0000-4000-8000-00000000000a"
+OTHER = "00000000-0000-4000-8000-00000000000b"
+UNLIKELY = "00000000-0000-4000-8000-00000000000c"
 FACES = {
     "00000000-0000-4000-8000-0000000000f0": "pending",
     "00000000-0000-4000-8000-0000000000f1": "enrolled",
@@ -169,3 +172,64 @@ async def test_an_upgrade_that_breaks_off_has_changed_nothing(opened):
 
     assert await run(opened, current_version) == FIRST
     assert "job" not in await run(opened, lambda one: inspect(one).get_table_names())
+
+
+def judge_in_the_past(connection: Connection) -> None:
+    """Searches with one photo and what was said of their candidates, before there were leads."""
+
+    def insert(table: str, **values: object) -> None:
+        names = ", ".join(values)
+        slots = ", ".join(f":{name}" for name in values)
+        connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({slots})"), values)
+
+    def at(minute: int) -> object:
+        moment = THEN.replace(minute=minute)
+        return moment if connection.dialect.name == "postgresql" else moment.strftime("%F %T.%f")
+
+    for name, role in (("o", "operator"), ("p", "operator"), ("a", "admin")):
+        secret = {"secret_sha256": "0" * 64, "created_at": at(0)}
+        insert("api_key", id=name, name=name, role=role, **secret)
+    candidates = [
+        {"person_id": PERSON, "confidence": 0.9},
+        {"person_id": OTHER, "confidence": 0.6},
+        {"person_id": UNLIKELY, "confidence": 0.1},
+        {"person_id": "deleted since", "confidence": 0.8},
+    ]
+    for person_id in (OTHER, UNLIKELY):
+        named = {"name": "Bob", "search_text": "bob"}
+        insert("person", id=person_id, created_at=at(0), updated_at=at(0), **named)
+    done = json.dumps({"face": 0, "candidates": candidates})
+    for minute, search_id in enumerate(SEARCHES):
+        answered = text("UPDATE search SET status='done', answer=:a, created_at=:c WHERE id=:i")
+        connection.execute(answered, {"a": done, "c": at(minute), "i": search_id})
+    first, *_, last = SEARCHES
+    said = [
+        (first, PERSON, "o", "different", 31),
+        (last, PERSON, "o", "same", 32),
+        (last, PERSON, "p", "same", 33),
+        (last, PERSON, "k", "different", 34),  # a phone's
+        (last, OTHER, "p", "unsure", 33),
+        (last, UNLIKELY, "a", "different", 33),
+    ]
+    for number, (search_id, person_id, key_id, verdict, minute) in enumerate(said):
+        about = {"search_id": search_id, "person_id": person_id, "key_id": key_id}
+        insert("feedback", id=str(number), verdict=verdict, created_at=at(minute), **about)
+
+
+async def test_what_was_judged_before_there_were_leads_is_known_to_them(opened):
+    await run(opened, upgrade, "0005")
+    await run(opened, fill)
+    await run(opened, judge_in_the_past)
+
+    await opened.prepare()
+
+    columns = "person_id, status, waits, unsure, search_id"
+    leads = await run(opened, read, f"SELECT {columns} FROM lead ORDER BY person_id")
+    last = list(SEARCHES)[-1]
+    assert [(one, status, bool(waits), *rest) for one, status, waits, *rest in leads] == [
+        (PERSON, "confirmed", False, 0, last),
+        (OTHER, "open", True, 1, last),
+        (UNLIKELY, "different", False, 0, last),
+    ]
+    voices = await run(opened, read, "SELECT key_id, verdict FROM lead_voice")
+    assert sorted(voices) == [("a", "different"), ("o", "same"), ("p", "same"), ("p", "unsure")]

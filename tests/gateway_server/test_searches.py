@@ -40,6 +40,7 @@ async def test_a_search_answers_the_documented_shape(phone, enrol):
                 "similarity": 0.9,
                 "confidence": 0.998,
                 "expected_false_matches": 0.004,
+                "ruled_out": False,
             }
         ],
         "timings_ms": found["timings_ms"],

@@ -13,6 +13,8 @@ from starlette.requests import ClientDisconnect
 
 from gateway_server.audit import Access, Action, note_caller
 from gateway_server.auth import Caller, Role, is_key_id
+from gateway_server.browser_sessions import Session
+from gateway_server.door import Visit
 from gateway_server.gateway import Gateway
 from gateway_server.intake import read_limited
 from gateway_server.one_time import Given, Shortcut, Work, fingerprint_of
@@ -33,6 +35,12 @@ from gateway_server.problems import (
     RemovalNotFound,
     SearchNotFound,
 )
+from gateway_server.routes.cross_site import (
+    CSRF_HEADER,
+    SAFE_METHODS,
+    check_csrf_token,
+    refuse_foreign_origin,
+)
 from gateway_server.schemas import ProblemOut
 from gateway_server.tables import is_id
 
@@ -41,6 +49,9 @@ _bearer = HTTPBearer(auto_error=False, description="`rk_<id>_<secret>`, as `keys
 
 
 API = "/v1/"
+SESSION_COOKIE = "reunite_session"
+UNATTENDED_HEADER = "X-Unattended"
+"""On what a page asks by itself, while nobody may be sitting there."""
 SEARCH_WEIGHT = 5  # in the limits: a photo is stored, decoded and compared with everybody
 HEATMAP_WEIGHT = 2  # an inference, without the comparison
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -118,17 +129,53 @@ def _allow(*roles: Role) -> Callable[..., Awaitable[Caller]]:
         gateway: TheGateway,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Caller:
-        presented = credentials.credentials if credentials else None
-        address = request.client.host if request.client else "-"
-        visit = await gateway.door.enter(presented, address, request.state.deed.weight)
-        if visit.standing is not None:
-            tell(request, visit.standing.headers())
-        visit.check()
-        note_caller(visit.caller.key_id, visit.caller.role)
-        visit.caller.must_be(roles)
-        return visit.caller
+        token = request.cookies.get(SESSION_COOKIE)
+        if credentials is None and token is not None:
+            session = await enter_by_cookie(request, gateway, token)
+            if request.method not in SAFE_METHODS:
+                refuse_foreign_origin(request)
+                check_csrf_token(session.csrf_token, request.headers.get(CSRF_HEADER))
+            caller = session.caller
+        else:
+            presented = credentials.credentials if credentials else None
+            caller = await enter_by_key(request, gateway, presented)
+        caller.must_be(roles)
+        return caller
 
     return identify
+
+
+async def enter_by_key(request: Request, gateway: Gateway, presented: str | None) -> Caller:
+    visit = await gateway.door.enter(presented, _address(request), _weight(request))
+    _receive(request, visit)
+    return visit.caller
+
+
+async def enter_by_cookie(request: Request, gateway: Gateway, token: str) -> Session:
+    visit = await gateway.door.enter_again(
+        token,
+        _address(request),
+        _weight(request),
+        attended=UNATTENDED_HEADER not in request.headers,
+    )
+    _receive(request, visit)
+    return visit.session
+
+
+def _receive(request: Request, visit: Visit) -> None:
+    if visit.standing is not None:
+        tell(request, visit.standing.headers())
+    visit.check()
+    note_caller(visit.caller.key_id, visit.caller.role)
+
+
+def _weight(request: Request) -> int:
+    deed: Deed | None = getattr(request.state, "deed", None)
+    return deed.weight if deed else 1
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "-"
 
 
 def tell(request: Request, headers: Mapping[str, str]) -> None:
@@ -159,6 +206,19 @@ RemovalId = Annotated[str, _known_as(RemovalNotFound)]
 ImportId = Annotated[str, _known_as(ImportNotFound)]
 FailureId = Annotated[str, _known_as(FailureNotFound)]
 KeyId = Annotated[str, _known_as(KeyNotFound, is_key_id)]
+
+
+Since = Annotated[
+    str | None,
+    Query(
+        description="a moment, or the first one of a day: YYYY-MM-DD, in UTC",
+        json_schema_extra={
+            "type": "string",
+            "anyOf": [{"format": "date-time"}, {"format": "date"}],
+        },
+    ),
+]
+EVER: Since = None
 
 
 PageCursor = Annotated[

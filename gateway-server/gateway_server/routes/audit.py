@@ -6,12 +6,14 @@ from fastapi import APIRouter, Query
 
 from gateway_server.audit import Wanted
 from gateway_server.routes.access import (
+    EVER,
     FIRST_PAGE,
     USUAL_LIMIT,
     Admin,
     Audited,
     PageCursor,
     PageLimit,
+    Since,
     TheGateway,
     does,
     refusals,
@@ -31,16 +33,7 @@ async def list_accesses(
     person_id: Id = None,
     search_id: Id = None,
     key_id: Id = None,
-    since: Annotated[
-        str | None,
-        Query(
-            description="a moment, or the first one of a day: YYYY-MM-DD, in UTC",
-            json_schema_extra={
-                "type": "string",
-                "anyOf": [{"format": "date-time"}, {"format": "date"}],
-            },
-        ),
-    ] = None,
+    since: Since = EVER,
     cursor: PageCursor = FIRST_PAGE,
     limit: PageLimit = USUAL_LIMIT,
 ) -> AuditPage:

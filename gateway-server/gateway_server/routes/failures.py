@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
 
+from gateway_server.failures import FailuresWanted
 from gateway_server.one_time import Given, Made
 from gateway_server.routes.access import (
     FIRST_PAGE,
@@ -39,9 +40,8 @@ async def list_failures(
     cursor: PageCursor = FIRST_PAGE,
     limit: PageLimit = USUAL_LIMIT,
 ) -> FailurePage:
-    page = await gateway.failures.list(
-        only_open=only_open, given_up=given_up, cursor=cursor, limit=limit
-    )
+    wanted = FailuresWanted(only_open=only_open, given_up=given_up)
+    page = await gateway.failures.list(wanted, cursor, limit)
     failures = [FailureOut.from_row(row) for row in page.rows]
     return FailurePage(failures=failures, next_cursor=page.next_cursor)
 

@@ -1,9 +1,9 @@
 """Multipart forms: how their options are read, and described in the OpenAPI document."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from fastapi import Response
+from fastapi import Query, Response
 
 from gateway_server.image_header import TYPES
 from gateway_server.problems import InvalidFaceIndex, InvalidModel, InvalidTopK
@@ -69,6 +69,12 @@ def read_face_index(text: str | None) -> int | None:
 
 def _whole_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() else None
+
+
+PHOTO_SIZE = Query(
+    description="thumb: the face alone as a small WebP, or all of a photo without one"
+)
+PhotoSize = Annotated[Literal["full", "thumb"], PHOTO_SIZE]
 
 
 def image_answer(data: bytes, media_type: str) -> Response:

@@ -1,14 +1,17 @@
 """/v1/persons: the people who are looked for, and their enrolled faces. For operators."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response, status
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import status as http
 
 from gateway_server.intake import FormShape
 from gateway_server.one_time import Given, Made
-from gateway_server.person_service import DETAIL_RULES, read_details
+from gateway_server.person_service import DETAIL_RULES, PeopleWanted, read_details
+from gateway_server.problems import PersonNotFound
 from gateway_server.routes.access import (
     BODY,
+    EVER,
     FIRST_PAGE,
     LOCATION,
     SEARCH_WEIGHT,
@@ -20,6 +23,7 @@ from gateway_server.routes.access import (
     PageCursor,
     PageLimit,
     PersonId,
+    Since,
     TheGateway,
     does,
     given,
@@ -30,20 +34,26 @@ from gateway_server.routes.access import (
 from gateway_server.routes.forms import (
     FACE,
     PHOTO,
+    PHOTO_ANSWER,
     PHOTO_TYPES,
+    PhotoSize,
     form_of,
+    image_answer,
     read_face_index,
 )
 from gateway_server.schemas import (
     FaceOut,
+    MergeIn,
     PersonChange,
     PersonEnrolled,
+    PersonMerged,
     PersonOut,
     PersonPage,
+    PersonStatus,
     RemovalOut,
 )
-from gateway_server.tables import Removal
-from gateway_server.texts import DAY, LINE, NAME, NOTES, OPTION
+from gateway_server.tables import Removal, is_id
+from gateway_server.texts import DAY, LINE, NAME, NOTES, OPTION, parse_moment
 
 PERSON_FORM = form_of(
     required=["name", "photos[]"],
@@ -71,7 +81,7 @@ router = APIRouter(prefix="/v1/persons", tags=["persons"], route_class=Audited)
 
 @router.post(
     "",
-    status_code=status.HTTP_201_CREATED,
+    status_code=http.HTTP_201_CREATED,
     response_model=PersonEnrolled,
     responses={
         201: LOCATION,
@@ -94,7 +104,7 @@ async def register_person(post: OperatorPost) -> Response:
         async def register(made: Made) -> Given:
             person = await gateway.persons.register(details, form.photos, made)
             is_enrolled = any(photo.status == "enrolled" for photo in person.photos)
-            created = status.HTTP_201_CREATED if is_enrolled else status.HTTP_202_ACCEPTED
+            created = http.HTTP_201_CREATED if is_enrolled else http.HTTP_202_ACCEPTED
             return given(person, created, Location=f"/v1/persons/{person.id}")
 
         return await post.answer(form.said(), register)
@@ -106,10 +116,18 @@ async def list_persons(
     _caller: Operator,
     gateway: TheGateway,
     q: Annotated[str | None, Query(description="a part of the name or the reference")] = None,
+    status: Annotated[PersonStatus | None, Query()] = None,
+    photos: Annotated[
+        Literal["pending", "refused"] | None,
+        Query(description="of whom a photo is still pending, or was refused"),
+    ] = None,
+    since: Since = EVER,
     cursor: PageCursor = FIRST_PAGE,
     limit: PageLimit = USUAL_LIMIT,
 ) -> PersonPage:
-    page = await gateway.persons.list(q, cursor, limit)
+    """Newest first; `since`: registered from then on."""
+    wanted = PeopleWanted(q, status, photos, parse_moment("since", since))
+    page = await gateway.persons.list(wanted, cursor, limit)
     persons = [PersonOut.from_row(row) for row in page.rows]
     return PersonPage(persons=persons, next_cursor=page.next_cursor)
 
@@ -140,8 +158,60 @@ async def delete_person(person_id: PersonId, caller: Operator, gateway: TheGatew
 
 
 @router.post(
+    "/{person_id}/merge",
+    response_model=PersonMerged,
+    responses={
+        202: {
+            "model": PersonMerged,
+            "description": "merged here; the inference tier follows, and finds them meanwhile",
+        },
+        **refusals(*BODY, 404, 409),
+    },
+    openapi_extra=json_of(MergeIn),
+)
+@does("merge")
+async def merge_person(person_id: PersonId, post: OperatorPost) -> Response:
+    """The other's record goes: its faces, verdicts and candidates are this person's from now on.
+
+    Details that are missing here are taken over. The other's address is then a 404 that names this
+    person as `merged_into`. Repeated, it changes nothing.
+    """
+    said = await read_json(post.request, MergeIn)
+    if not is_id(said.other):
+        raise PersonNotFound
+
+    async def merge(_made: Made) -> Given:
+        merged = await post.gateway.persons.merge(person_id, said.other, post.caller)
+        done = merged.removal is None or merged.removal.status == "deleted"
+        return given(merged, http.HTTP_200_OK if done else http.HTTP_202_ACCEPTED)
+
+    return await post.answer([said.other], merge)
+
+
+@router.get(
+    "/{person_id}/faces/{face_id}/photo",
+    response_class=Response,
+    responses={200: PHOTO_ANSWER, **refusals(404)},
+)
+@does("photo")
+async def get_face_photo(
+    person_id: PersonId,
+    face_id: FaceId,
+    _caller: Operator,
+    gateway: TheGateway,
+    size: PhotoSize = "full",
+) -> Response:
+    face = await gateway.persons.get_face(person_id, face_id)
+    if size == "full":
+        photo = await gateway.photo_archive.read(face.photo_sha256)
+    else:
+        photo = await gateway.thumbnails.of(face.photo_sha256, face.face_index)
+    return image_answer(photo.data, photo.media_type)
+
+
+@router.post(
     "/{person_id}/faces",
-    status_code=status.HTTP_201_CREATED,
+    status_code=http.HTTP_201_CREATED,
     response_model=FaceOut,
     responses={
         200: {"model": FaceOut, "description": "this photo was enrolled before", **LOCATION},
@@ -161,8 +231,8 @@ async def add_face(person_id: PersonId, post: OperatorPost) -> Response:
             face, is_new = await gateway.persons.add_face(person_id, form.photos[0], index, made)
             location = f"/v1/persons/{person_id}/faces/{face.face_id}"
             if face.status == "pending":
-                return given(face, status.HTTP_202_ACCEPTED, Location=location)
-            created = status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+                return given(face, http.HTTP_202_ACCEPTED, Location=location)
+            created = http.HTTP_201_CREATED if is_new else http.HTTP_200_OK
             return given(face, created, Location=location)
 
         return await post.answer(form.said(), add)
@@ -181,7 +251,7 @@ def _receipt(removal: Removal) -> Response:
     done = receipt.status == "deleted"
     return Response(
         receipt.model_dump_json(),
-        status.HTTP_200_OK if done else status.HTTP_202_ACCEPTED,
+        http.HTTP_200_OK if done else http.HTTP_202_ACCEPTED,
         {"Location": f"/v1/removals/{removal.id}"},
         media_type="application/json",
     )

@@ -4,20 +4,29 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Response, status
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import status as http
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from gateway_server.inference_answers import ModelName, Verdict
 from gateway_server.intake import FormShape
 from gateway_server.one_time import Given, Made, Once
 from gateway_server.routes.access import (
     BODY,
+    EVER,
+    FIRST_PAGE,
     HEATMAP_WEIGHT,
     LOCATION,
     SEARCH_WEIGHT,
+    USUAL_LIMIT,
     AnyCaller,
     AnyPost,
     Audited,
+    Operator,
+    PageCursor,
+    PageLimit,
     SearchId,
+    Since,
     TheGateway,
     does,
     given,
@@ -33,15 +42,17 @@ from gateway_server.routes.forms import (
     PHOTO_ANSWER,
     PHOTO_TYPES,
     TOP_K,
+    PhotoSize,
     form_of,
     image_answer,
     read_face_index,
     read_model,
     read_top_k,
 )
-from gateway_server.schemas import FeedbackIn, FeedbackOut, SearchOut
+from gateway_server.schemas import FeedbackIn, FeedbackOut, SearchOut, SearchPage, Status
+from gateway_server.search_history import SearchesWanted
 from gateway_server.search_service import MatchOptions, SearchRequest
-from gateway_server.texts import LINE, OPTION
+from gateway_server.texts import LINE, OPTION, parse_moment
 
 SHAPE = FormShape(
     texts={
@@ -68,7 +79,7 @@ router = APIRouter(prefix="/v1/searches", tags=["searches"], route_class=Audited
 
 @router.post(
     "",
-    status_code=status.HTTP_201_CREATED,
+    status_code=http.HTTP_201_CREATED,
     response_model=SearchOut,
     response_model_exclude_unset=True,
     responses={
@@ -102,6 +113,29 @@ async def create_search(
             return await desk.recall(form.photos[0], asked, made, once, partial(_given, wait=True))
 
         return await post.answer(form.said(), search, recall if wait else None)
+
+
+async def _read_filter(
+    status: Annotated[Status | None, Query()] = None,
+    verdict: Annotated[Verdict | None, Query()] = None,
+    model: Annotated[ModelName | None, Query()] = None,
+    case_reference: Annotated[str | None, Query(description="a part of it")] = None,
+    since: Since = EVER,
+) -> SearchesWanted:
+    return SearchesWanted(status, verdict, model, case_reference, parse_moment("since", since))
+
+
+@router.get("", responses=refusals())
+@does("list")
+async def list_searches(
+    _caller: Operator,
+    gateway: TheGateway,
+    wanted: Annotated[SearchesWanted, Depends(_read_filter)],
+    cursor: PageCursor = FIRST_PAGE,
+    limit: PageLimit = USUAL_LIMIT,
+) -> SearchPage:
+    """Everybody's, newest first. For operators."""
+    return await gateway.search_history.list(wanted, cursor, limit)
 
 
 async def _must_be_visible(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> None:
@@ -143,8 +177,12 @@ async def get_search(search_id: SearchId, caller: AnyCaller, gateway: TheGateway
     responses={200: PHOTO_ANSWER, **refusals(404)},
 )
 @does("photo")
-async def get_photo(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
-    photo = await gateway.search_reader.photo(search_id, caller)
+async def get_photo(
+    search_id: SearchId, caller: AnyCaller, gateway: TheGateway, size: PhotoSize = "full"
+) -> Response:
+    reader = gateway.search_reader
+    read = reader.photo if size == "full" else reader.thumbnail
+    photo = await read(search_id, caller)
     return image_answer(photo.data, photo.media_type)
 
 
@@ -173,7 +211,7 @@ async def get_candidate_heatmap(
 
 @router.post(
     "/{search_id}/feedback",
-    status_code=status.HTTP_201_CREATED,
+    status_code=http.HTTP_201_CREATED,
     responses={
         200: {"description": "an earlier verdict was changed"},
         **refusals(*BODY, 404, 409),
@@ -188,7 +226,7 @@ async def judge_candidate(search_id: SearchId, post: AnyPost) -> Response:
         reader = post.gateway.search_reader
         is_new = await reader.judge(search_id, said.person_id, said.verdict, post.caller)
         kept = FeedbackOut(search_id=search_id, person_id=said.person_id, verdict=said.verdict)
-        return given(kept, status.HTTP_201_CREATED if is_new else status.HTTP_200_OK)
+        return given(kept, http.HTTP_201_CREATED if is_new else http.HTTP_200_OK)
 
     return await post.answer([said.model_dump_json()], judge)
 
@@ -203,9 +241,9 @@ def _given(search: SearchOut, *, wait: bool) -> Given:
     if not wait:
         headers["Preference_Applied"] = "respond-async"
     if search.status in {"done", "failed"}:
-        return given(search, status.HTTP_201_CREATED, sparse=True, **headers)
+        return given(search, http.HTTP_201_CREATED, sparse=True, **headers)
     headers["Retry_After"] = RETRY_AFTER_S
-    return given(search, status.HTTP_202_ACCEPTED, sparse=True, **headers)
+    return given(search, http.HTTP_202_ACCEPTED, sparse=True, **headers)
 
 
 def _read_request(texts: Mapping[str, str]) -> SearchRequest:

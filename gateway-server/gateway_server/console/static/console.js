@@ -1,0 +1,55 @@
+// What every page does: the token of changes, times in the reader's zone, idle sign-out, one key for each button.
+
+const token = document.querySelector('meta[name="csrf-token"]').content;
+const NO_KEYS = "input, select, textarea, [contenteditable]";
+const UNATTENDED = { "X-Unattended": "1", Accept: "application/json" };
+
+/** fetch, with the token that changes need. */
+export function send(address, options = {}) {
+  const headers = { "X-CSRF-Token": token, ...options.headers };
+  return fetch(address, { credentials: "same-origin", ...options, headers });
+}
+
+document.addEventListener("htmx:configRequest", (event) => {
+  event.detail.headers["X-CSRF-Token"] = token;
+  if (event.detail.elt.closest("[data-unattended]")) event.detail.headers["X-Unattended"] = "1";
+});
+document.addEventListener("htmx:sendError", () => document.body.classList.add("offline"));
+
+function localise(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
+    const options = { dateStyle: "medium", timeStyle: "short" };
+    time.title = time.textContent;
+    time.textContent = new Date(time.dateTime).toLocaleString(document.documentElement.lang, options);
+    time.dataset.local = "";
+  }
+}
+
+localise(document);
+document.addEventListener("htmx:afterSwap", (event) => localise(event.detail.target.parentElement ?? document));
+
+/** data-key="s" on a button or link: that key presses it, unless somebody is writing. */
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest(NO_KEYS)) return;
+  const pressed = document.querySelector(`[data-key="${CSS.escape(event.key)}"]:not([disabled])`);
+  if (!pressed) return;
+  event.preventDefault();
+  pressed.click();
+});
+
+/** Nobody's screen keeps on showing people: the page goes when its session has. */
+const idleS = Number(document.body.dataset.idleS);
+if (idleS) {
+  const look = async () => {
+    const answer = await fetch("/console/session", { headers: UNATTENDED }).catch(() => null);
+    if (answer?.status === 401) location.assign(`/console/sign-in?next=${encodeURIComponent(location.pathname)}`);
+  };
+  setInterval(look, Math.min(idleS / 4, 60) * 1000);
+}
+
+/** A link from elsewhere comes without our cookie: whoever has signed in goes on by themselves. */
+const signIn = document.querySelector("[data-sign-in]");
+if (signIn && !signIn.querySelector(".notice")) {
+  const answer = await fetch("/console/session", { headers: UNATTENDED }).catch(() => null);
+  if (answer?.ok) location.replace(signIn.dataset.next || "/console");
+}

@@ -1,0 +1,160 @@
+"""The rows of leads, and of the voices on them, within the callers' transactions."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from gateway_server.auth import Caller
+from gateway_server.database import on_postgresql
+from gateway_server.review.decisions import WAITING, Voice, decide
+from gateway_server.tables import ApiKey, Lead, LeadStatus, LeadVoice, now
+
+_LEADS = Lead.metadata.tables[Lead.__tablename__]
+_VOICES = LeadVoice.metadata.tables[LeadVoice.__tablename__]
+_PAIR = ("photo_sha256", "face", "person_id")
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """A face of a photo, and a person: what a verdict is about, whichever search showed it."""
+
+    photo_sha256: str
+    face: int
+    person_id: str
+
+
+def leads_in(
+    search_id: str, photo_sha256: str, answer: Mapping[str, Any], least_confidence: float
+) -> Sequence[dict[str, Any]]:
+    """The rows of an answer's candidates who are worth a reviewer's time."""
+    return [
+        _row(Pair(photo_sha256, answer["face"], one["person_id"]), search_id, one["confidence"])
+        for one in answer["candidates"]
+        if one["confidence"] >= least_confidence
+    ]
+
+
+async def record(session: AsyncSession, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Pairs that are new wait; of those that wait the newest search is shown; decided ones stay."""
+    in_order = sorted(rows, key=_pair_of)  # one order: no deadlock
+    if not in_order:
+        return
+    insert = postgresql.insert if on_postgresql(session) else sqlite.insert
+    statement = insert(_LEADS)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=_PAIR,
+            set_={name: statement.excluded[name] for name in ("search_id", "doubt")},
+            where=_LEADS.c.waits,
+        ),
+        in_order,
+    )
+
+
+async def give_voice(
+    session: AsyncSession,
+    pair: Pair,
+    search_id: str,
+    confidence: float,
+    caller: Caller,
+    verdict: str,
+) -> LeadStatus:
+    """What holds of the pair, now that the caller has said this, too."""
+    insert = postgresql.insert if on_postgresql(session) else sqlite.insert
+    row = _row(pair, search_id, confidence)
+    await session.execute(insert(_LEADS).values(row).on_conflict_do_nothing())
+    lead = await session.get_one(Lead, _key(pair), with_for_update=True)
+    voice = {**vars(pair), "key_id": caller.key_id, "verdict": verdict, "given_at": now()}
+    said_last = {name: voice[name] for name in ("verdict", "given_at")}
+    await session.execute(
+        insert(_VOICES)
+        .values(voice)
+        .on_conflict_do_update(index_elements=[*_PAIR, "key_id"], set_=said_last)
+    )
+    await _weigh(session, lead)
+    return lead.status
+
+
+async def voices_on(
+    session: AsyncSession, pairs: Collection[Pair]
+) -> Mapping[Pair, Sequence[Voice]]:
+    """In the order in which they were given; of each pair that is asked for."""
+    shas = {pair.photo_sha256 for pair in pairs}
+    rows = await session.execute(
+        select(LeadVoice, ApiKey.role, ApiKey.name)
+        .join(ApiKey, ApiKey.id == LeadVoice.key_id)
+        .where(LeadVoice.photo_sha256.in_(shas))
+        .order_by(LeadVoice.given_at)
+    )
+    found: dict[Pair, list[Voice]] = {pair: [] for pair in pairs}
+    for row, role, name in rows:
+        pair = Pair(row.photo_sha256, row.face, row.person_id)
+        if pair in found:
+            found[pair].append(Voice(row.key_id, role, row.verdict, row.given_at, name))
+    return found
+
+
+async def forget_person(session: AsyncSession, person_id: str) -> None:
+    """Their deletion: nobody is to be compared with them."""
+    await _lock(session, Lead.person_id == person_id)
+    await session.execute(delete(Lead).where(Lead.person_id == person_id))
+
+
+async def move_person(session: AsyncSession, person_id: str, into: str) -> None:
+    """Two people turn out to be one: what was said of either was said of that one."""
+    for lead in await _lock(session, Lead.person_id.in_((person_id, into))):
+        if lead.person_id == person_id:
+            await _move(session, lead, into)
+    await forget_person(session, person_id)
+
+
+async def _move(session: AsyncSession, lead: Lead, into: str) -> None:
+    pair = Pair(lead.photo_sha256, lead.face, into)
+    insert = postgresql.insert if on_postgresql(session) else sqlite.insert
+    row = _row(pair, lead.search_id, 1 - lead.doubt)
+    await session.execute(insert(_LEADS).values(row).on_conflict_do_nothing())
+    theirs = replace(pair, person_id=lead.person_id)
+    for voice in (await voices_on(session, [theirs]))[theirs]:
+        said = {"key_id": voice.key_id, "verdict": voice.verdict, "given_at": voice.given_at}
+        moved = insert(_VOICES).values({**vars(pair), **said})
+        await session.execute(moved.on_conflict_do_nothing())
+    await _weigh(session, await session.get_one(Lead, _key(pair), with_for_update=True))
+
+
+async def retire(session: AsyncSession, search_ids: Collection[str]) -> None:
+    """Undecided leads go with their searches; a no stays, and so does the agreement of two."""
+    theirs = Lead.search_id.in_(search_ids)
+    await _lock(session, theirs)
+    await session.execute(delete(Lead).where(theirs, Lead.waits))
+
+
+async def _lock(session: AsyncSession, which: ColumnElement[bool]) -> Sequence[Lead]:
+    in_order = select(Lead).where(which).order_by(Lead.photo_sha256, Lead.face, Lead.person_id)
+    return (await session.scalars(in_order.with_for_update())).all()
+
+
+async def _weigh(session: AsyncSession, lead: Lead) -> None:
+    pair = Pair(lead.photo_sha256, lead.face, lead.person_id)
+    voices = (await voices_on(session, [pair]))[pair]
+    lead.status = decide(voices)
+    lead.waits = lead.status in WAITING
+    lead.unsure = sum(one.verdict == "unsure" for one in voices)
+    lead.changed_at = now()
+    await session.flush()
+
+
+def _row(pair: Pair, search_id: str | None, confidence: float) -> dict[str, Any]:
+    begins = {"status": "open", "waits": True, "unsure": 0, "created_at": now()}
+    return {**vars(pair), "search_id": search_id, "doubt": 1 - confidence, **begins}
+
+
+def _pair_of(row: Mapping[str, Any]) -> tuple[str, int, str]:
+    return row["photo_sha256"], row["face"], row["person_id"]
+
+
+def _key(pair: Pair) -> tuple[str, int, str]:
+    return pair.photo_sha256, pair.face, pair.person_id

@@ -1,0 +1,349 @@
+"""Two records of one person made one: here at once, there durably, and found at any moment."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway_server.conftest import (
+    ONE_ENGINE,
+    RETRIED_SOON,
+    list_failures,
+    run_gateway,
+    search,
+    slug_of,
+    until,
+)
+from tests.gateway_server.fake_inference import FakeInference, internal_error
+from tests.gateway_server.photos import make_photo
+from tests.gateway_server.test_async_searches import Gate
+
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+async def merge(client: httpx.AsyncClient, kept: Any, other: Any, **headers: str) -> httpx.Response:
+    address = f"/v1/persons/{kept['id']}/merge"
+    return await client.post(address, json={"from": other["id"]}, headers=headers)
+
+
+async def add(client: httpx.AsyncClient, person: Any, seed: int) -> dict[str, Any]:
+    files = {"photo": make_photo(seed)}
+    answer = await client.post(f"/v1/persons/{person['id']}/faces", files=files)
+    assert answer.status_code == 201, answer.text
+    added: dict[str, Any] = answer.json()
+    return added
+
+
+async def found_by(client: httpx.AsyncClient, seed: int) -> str | None:
+    """Whom a search with the very photo takes for the lead."""
+    said = (await search(client, make_photo(seed))).json()
+    if said["status"] != "done" or said["verdict"] != "lead":
+        return None
+    best: str = said["candidates"][0]["person_id"]
+    return best
+
+
+async def audited(running, *actions: str) -> Sequence[tuple[str, ...]]:
+    async with running.client(running.keys["admin"]) as admin:
+        rows = (await admin.get("/v1/audit")).json()["rows"]
+    return [
+        (row["action"], row["person_id"], row["subject_id"])
+        for row in rows
+        if row["action"] in actions
+    ]
+
+
+async def test_faces_move_and_the_other_is_gone(operator, enrol, inference):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    await add(operator, other, 3)
+
+    answer = await merge(operator, kept, other)
+
+    said = answer.json()
+    assert answer.status_code == 200
+    assert [face["status"] for face in said["person"]["faces"]] == ["enrolled"] * 3
+    assert (said["removal"]["status"], said["removal"]["person_id"]) == ("deleted", other["id"])
+    assert set(inference.gallery) == {kept["id"]}
+    assert set(inference.gallery[kept["id"]]) == {
+        face["face_id"] for face in said["person"]["faces"]
+    }
+    assert [await found_by(operator, seed) for seed in (1, 2, 3)] == [kept["id"]] * 3
+    receipt = await operator.get(f"/v1/removals/{said['removal']['id']}")
+    assert receipt.json() == said["removal"]
+
+
+async def test_the_others_address_names_whom_they_became(operator, enrol):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    await merge(operator, kept, other)
+    gone = f"/v1/persons/{other['id']}"
+
+    for answer in (
+        await operator.get(gone),
+        await operator.patch(gone, json={"name": "Ada"}),
+        await operator.delete(gone),
+        await operator.post(f"{gone}/faces", files={"photo": make_photo(3)}),
+        await operator.post(f"{gone}/merge", json={"from": kept["id"]}),
+    ):
+        assert (answer.status_code, slug_of(answer)) == (404, "person-not-found")
+        assert answer.json()["merged_into"] == kept["id"]
+
+
+async def test_one_photo_of_both_is_one_face(operator, enrol, inference):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(1))
+
+    said = (await merge(operator, kept, other)).json()
+
+    assert said["person"]["faces"] == kept["faces"]
+    assert {one: set(faces) for one, faces in inference.gallery.items()} == {
+        kept["id"]: {kept["faces"][0]["face_id"]}
+    }
+    address = f"/v1/persons/{kept['id']}/faces/{kept['faces'][0]['face_id']}/photo"
+    assert (await operator.get(address)).content == make_photo(1)
+
+
+async def test_missing_details_are_taken_over_and_others_stay(operator, enrol):
+    kept = await enrol("Ada", make_photo(1), birth_date="1990-01-01")
+    details = {"reference": "K 7", "birth_date": "1999-09-09", "notes": "a scar"}
+    other = await enrol("Ada B.", make_photo(2), missing_since="2024-02-29", **details)
+
+    person = (await merge(operator, kept, other)).json()["person"]
+
+    assert (person["name"], person["birth_date"]) == ("Ada", "1990-01-01")
+    assert (person["reference"], person["notes"]) == ("K 7", "a scar")
+    assert person["missing_since"] == "2024-02-29"
+    assert person["status"] == "missing"
+    listed = (await operator.get("/v1/persons", params={"q": "k 7"})).json()["persons"]
+    assert [one["id"] for one in listed] == [kept["id"]]
+
+
+async def test_candidates_verdicts_and_heatmaps_of_earlier_searches_follow(operator, enrol):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    both = (await search(operator, make_photo(2))).json()
+    assert {one["person_id"] for one in both["candidates"]} == {kept["id"], other["id"]}
+    feedback = f"/v1/searches/{both['id']}/feedback"
+    await operator.post(feedback, json={"person_id": other["id"], "verdict": "same"})
+
+    person = (await merge(operator, kept, other)).json()["person"]
+
+    read = (await operator.get(f"/v1/searches/{both['id']}")).json()
+    (candidate,) = read["candidates"]
+    assert (candidate["person_id"], candidate["rank"]) == (kept["id"], 1)
+    assert candidate["similarity"] == 0.9, "of the two, the better one stays"
+    assert candidate["face_id"] in {face["face_id"] for face in person["faces"]}
+    heatmap = f"/v1/searches/{both['id']}/candidates/{kept['id']}/heatmap"
+    assert (await operator.get(heatmap)).status_code == 200
+    again = await operator.post(feedback, json={"person_id": kept["id"], "verdict": "same"})
+    assert again.status_code == 200, "the verdict is there already"
+
+
+async def test_where_both_were_judged_what_was_said_of_the_kept_person_stays(operator, enrol):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    made = (await search(operator, make_photo(2))).json()
+    feedback = f"/v1/searches/{made['id']}/feedback"
+    await operator.post(feedback, json={"person_id": kept["id"], "verdict": "different"})
+    await operator.post(feedback, json={"person_id": other["id"], "verdict": "same"})
+
+    assert (await merge(operator, kept, other)).status_code == 200
+
+    said = await operator.post(feedback, json={"person_id": kept["id"], "verdict": "unsure"})
+    assert said.status_code == 200
+
+
+async def test_merging_twice_changes_nothing(running, operator, enrol):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    first, again = await merge(operator, kept, other), await merge(operator, kept, other)
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json() == again.json()
+    assert await audited(running, "merge") == [
+        ("merge", kept["id"], None),  # the second time, which only looked
+        ("merge", other["id"], kept["id"]),
+        ("merge", kept["id"], other["id"]),
+    ]
+
+
+async def test_a_person_merged_earlier_is_the_last_one_kept(operator, enrol, inference):
+    first, second, third = [
+        await enrol(name, make_photo(seed)) for seed, name in enumerate(("A", "B", "C"))
+    ]
+    await merge(operator, second, first)
+    await merge(operator, third, second)
+
+    answer = await operator.get(f"/v1/persons/{first['id']}")
+    assert answer.json()["merged_into"] == third["id"]
+    assert [await found_by(operator, seed) for seed in range(3)] == [third["id"]] * 3
+    await operator.delete(f"/v1/persons/{third['id']}")
+    answer = await operator.get(f"/v1/persons/{first['id']}")
+    assert "merged_into" not in answer.json(), "whoever is deleted is named nowhere"
+    assert inference.gallery == {}
+
+
+@pytest.mark.parametrize(
+    ("kept_is", "other_is", "faces"),
+    [("found", "missing", "withdrawn"), ("missing", "found", "enrolled")],
+)
+async def test_the_kept_persons_status_counts(
+    operator, enrol, inference, kept_is: str, other_is: str, faces: str
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    await operator.patch(f"/v1/persons/{kept['id']}", json={"status": kept_is})
+    await operator.patch(f"/v1/persons/{other['id']}", json={"status": other_is})
+
+    person = (await merge(operator, kept, other)).json()["person"]
+
+    assert person["status"] == kept_is
+    assert [face["status"] for face in person["faces"]] == [faces] * 2
+    assert other["id"] not in inference.gallery
+
+
+@RETRIED_SOON
+async def test_the_person_is_found_at_every_moment(operator, enrol, inference):
+    """The other goes there when all of their faces are enrolled under the kept person."""
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    inference.fail("enrol", internal_error)
+
+    answer = await merge(operator, kept, other)
+
+    assert (answer.status_code, answer.json()["removal"]["status"]) == (202, "deleting")
+    assert other["id"] in inference.gallery
+    said = (await search(operator, make_photo(2))).json()
+    assert (said["verdict"], said["candidates"][0]["person_id"]) == ("lead", kept["id"])
+    assert len(said["candidates"]) == 1, "both are one, though the tier finds two"
+    pending = [one for one in answer.json()["person"]["faces"] if one["status"] == "pending"]
+    assert said["candidates"][0]["face_id"] == pending[0]["face_id"]
+    inference.recover()
+
+    async def is_done():
+        read = (await operator.get(f"/v1/removals/{answer.json()['removal']['id']}")).json()
+        return read["status"] == "deleted"
+
+    await until(is_done)
+    assert set(inference.gallery) == {kept["id"]}
+    assert await found_by(operator, 2) == kept["id"]
+    assert await list_failures(operator, open=True) == []
+
+
+KILLED_AT = ["put", "enrol", "delete"]
+
+
+@RETRIED_SOON
+@pytest.mark.parametrize("killed_at", KILLED_AT)
+async def test_a_merge_that_its_process_did_not_survive_is_finished_by_another(
+    environment, inference: FakeInference, killed_at: str
+):
+    """Whatever call the first process is at when it stops."""
+    environment |= {"JOB_LEASE_S": "0.3", "DRAIN_S": "0.05"}
+    transport = httpx.ASGITransport(inference.app)
+    async with run_gateway(environment, transport) as first:
+        key = first.keys["operator"]
+        async with first.client(key) as operator:
+            kept, other = [await register(operator, seed) for seed in (1, 2)]
+            gate = Gate(inference, killed_at)
+            merging = asyncio.ensure_future(merge(operator, kept, other))
+            await until(gate.has_somebody)
+            merging.cancel()
+    inference.before_answer = None
+
+    async with run_gateway(environment, transport) as second, second.client(key) as operator:
+
+        async def is_done():
+            return set(inference.gallery) == {kept["id"]}
+
+        await until(is_done)
+        person = (await operator.get(f"/v1/persons/{kept['id']}")).json()
+
+        async def all_are_enrolled():
+            read = (await operator.get(f"/v1/persons/{kept['id']}")).json()
+            return {face["status"] for face in read["faces"]} == {"enrolled"}
+
+        await until(all_are_enrolled)
+        assert len(person["faces"]) == 2
+        assert await found_by(operator, 2) == kept["id"]
+        assert (await merge(operator, kept, other)).status_code in {200, 202}
+
+
+async def register(client: httpx.AsyncClient, seed: int) -> dict[str, Any]:
+    files = {"photos[]": make_photo(seed)}
+    made = (await client.post("/v1/persons", data={"name": f"Ada {seed}"}, files=files)).json()
+    assert isinstance(made, dict)
+    return made
+
+
+@RETRIED_SOON
+async def test_a_photo_that_was_on_its_way_arrives_under_the_kept_person(
+    operator, enrol, inference
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    inference.fail("enrol", internal_error)
+    files = {"photo": make_photo(3)}
+    late = await operator.post(f"/v1/persons/{other['id']}/faces", files=files)
+    assert late.status_code == 202
+    await merge(operator, kept, other)
+    inference.recover()
+
+    async def all_are_enrolled():
+        read = (await operator.get(f"/v1/persons/{kept['id']}")).json()
+        return [face["status"] for face in read["faces"]] == ["enrolled"] * 3
+
+    await until(all_are_enrolled)
+
+    async def other_is_gone():
+        return other["id"] not in inference.gallery
+
+    await until(other_is_gone)
+    assert await found_by(operator, 3) == kept["id"]
+    assert await list_failures(operator, open=True) == []
+
+
+async def test_a_kept_answer_that_named_the_other_is_forgotten(operator, enrol, inference):
+    kept = await enrol("Ada", make_photo(1))
+    once = {"Idempotency-Key": "k"}
+    form = {"data": {"name": "Ada B."}, "files": [("photos[]", make_photo(2))]}
+    other = (await operator.post("/v1/persons", **form, headers=once)).json()
+    await merge(operator, kept, other)
+    repeated = await operator.post("/v1/persons", **form, headers=once)
+    assert (repeated.status_code, slug_of(repeated)) == (409, "answer-deleted")
+
+
+@pytest.mark.parametrize(
+    ("body", "answered"),
+    [
+        ({"from": NOBODY}, (404, "person-not-found")),
+        ({"from": "../x"}, (404, "person-not-found")),
+        ({"from": None}, (422, "invalid-body")),
+        ({"from": NOBODY, "keep": "all"}, (422, "invalid-body")),
+        ({}, (422, "invalid-body")),
+    ],
+    ids=str,
+)
+@ONE_ENGINE
+async def test_nobody_is_merged_with_nobody(operator, enrol, body, answered):
+    kept = await enrol("Ada", make_photo(1))
+    answer = await operator.post(f"/v1/persons/{kept['id']}/merge", json=body)
+    assert (answer.status_code, slug_of(answer)) == answered
+
+
+@ONE_ENGINE
+async def test_nobody_is_merged_with_themselves_or_into_a_stranger_or_by_a_phone(
+    operator, phone, enrol
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Bo", make_photo(2))
+    answer = await merge(operator, kept, kept)
+    assert (answer.status_code, slug_of(answer)) == (422, "same-person")
+    answer = await merge(operator, {"id": NOBODY}, other)
+    assert (answer.status_code, slug_of(answer)) == (404, "person-not-found")
+    assert (await merge(phone, kept, other)).status_code == 403
+    assert (await operator.get(f"/v1/persons/{other['id']}")).status_code == 200
+
+
+async def test_two_who_merge_crosswise_leave_one_person(operator, enrol, inference):
+    one, two = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+
+    answers = await asyncio.gather(merge(operator, one, two), merge(operator, two, one))
+
+    assert sorted(answer.status_code for answer in answers)[1] == 404
+    (person,) = (await operator.get("/v1/persons")).json()["persons"]
+    assert len(person["faces"]) == 2
+    assert set(inference.gallery) == {person["id"]}
