@@ -40,7 +40,9 @@ from gateway_server.routes import (
     leads,
     operations,
     persons,
+    phone,
     photos,
+    reports,
     searches,
 )
 from gateway_server.routes.access import invalid_parameters
@@ -53,6 +55,7 @@ Errors are `application/problem+json` (RFC 9457); their `type` is stable, one fo
 
 _ROUTES = (
     searches,
+    reports,
     leads,
     persons,
     photos,
@@ -62,6 +65,7 @@ _ROUTES = (
     audit,
     operations,
     documentation,
+    phone,
 )
 
 

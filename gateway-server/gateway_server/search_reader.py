@@ -69,8 +69,27 @@ class SearchReader:
         face_index = _answer(search)["face"]
         return await self._explain(search.photo_sha256, search.model, face_index)
 
+    async def candidate_photo(self, search_id: str, person_id: str, caller: Caller) -> StoredPhoto:
+        """The photo of the face that matched: whoever may judge the candidate may see it."""
+        _, face = await self._matching_face(search_id, person_id, caller)
+        note(photo_sha256=face.photo_sha256)
+        return await self._archive.read(face.photo_sha256)
+
+    async def candidate_thumbnail(
+        self, search_id: str, person_id: str, caller: Caller
+    ) -> StoredPhoto:
+        _, face = await self._matching_face(search_id, person_id, caller)
+        note(photo_sha256=face.photo_sha256)
+        return await self._thumbnails.of(face.photo_sha256, face.face_index)
+
     async def candidate_heatmap(self, search_id: str, person_id: str, caller: Caller) -> bytes:
         """PNG: the enrolled face that matched under its heatmap."""
+        search, face = await self._matching_face(search_id, person_id, caller)
+        return await self._explain(face.photo_sha256, search.model, face.face_index)
+
+    async def _matching_face(
+        self, search_id: str, person_id: str, caller: Caller
+    ) -> tuple[Search, Face]:
         search = await self.find(search_id, caller)
         candidate = _candidate(search, person_id)
         if candidate is None:
@@ -79,7 +98,7 @@ class SearchReader:
             face = await session.get(Face, candidate["face_id"])
         if face is None:
             raise FaceNotFound("The face that matched has been deleted since")
-        return await self._explain(face.photo_sha256, search.model, face.face_index)
+        return search, face
 
     async def judge(self, search_id: str, person_id: str, verdict: str, caller: Caller) -> bool:
         """Keep the caller's verdict on a candidate; True if it is their first on this one.

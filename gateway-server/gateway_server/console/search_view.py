@@ -7,7 +7,7 @@ from typing import Any
 from gateway_server.auth import Caller
 from gateway_server.gateway import Gateway
 from gateway_server.review.desk import Standing
-from gateway_server.schemas import CandidateOut, SearchOut
+from gateway_server.schemas import CandidateOut, FaceFound, SearchOut
 from gateway_server.tables import Search
 
 
@@ -21,7 +21,18 @@ class SearchView:
     @property
     def values(self) -> Mapping[str, Any]:
         """For a template."""
-        return {"row": self.row, "search": self.search, "standings": self.standings}
+        return {
+            "row": self.row,
+            "search": self.search,
+            "face": self.face,
+            "standings": self.standings,
+        }
+
+    @property
+    def face(self) -> FaceFound | None:
+        """The one that was searched for."""
+        found = (one for one in self.search.faces or () if one.index == self.search.face)
+        return next(found, None)
 
     def candidate(self, person_id: str) -> CandidateOut:
         return next(one for one in self.search.candidates or () if one.person_id == person_id)

@@ -200,6 +200,26 @@ async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGatewa
 
 
 @router.get(
+    "/{search_id}/candidates/{person_id}/photo",
+    response_class=Response,
+    responses={200: PHOTO_ANSWER, **refusals(404, 409)},
+)
+@does("photo")
+async def get_candidate_photo(
+    search_id: SearchId,
+    person_id: str,
+    caller: AnyCaller,
+    gateway: TheGateway,
+    size: PhotoSize = "full",
+) -> Response:
+    """The photo of the face that matched."""
+    reader = gateway.search_reader
+    read = reader.candidate_photo if size == "full" else reader.candidate_thumbnail
+    photo = await read(search_id, person_id, caller)
+    return image_answer(photo.data, photo.media_type)
+
+
+@router.get(
     "/{search_id}/candidates/{person_id}/heatmap",
     response_class=Response,
     responses={200: HEATMAP_ANSWER, **refusals(404, 409)},
