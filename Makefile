@@ -9,7 +9,7 @@ OUT ?= runs/own/weights
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo up test check drills bench train retrain evaluate reports docs clean
+.PHONY: help demo up test browser check drills bench train retrain evaluate reports docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,10 @@ up: .venv/.serving ## both servers, kept running; prints their addresses and an 
 
 test: .venv/.developing ## every test (ARGS='-k gallery': some of them)
 	@tools/timed "Tests" $(RUN) -m pytest $(ARGS)
+
+browser: .venv/.developing ## console and phone page in a real Chromium, screenshots in runs/browser (ARGS='-k phone': some of it)
+	@$(RUN) -m tests.browser.chromium
+	@tools/timed "Browser tests" $(RUN) -m pytest -m browser tests/browser $(ARGS)
 
 check: .venv/.developing ## ruff, its formatter and mypy --strict
 	@tools/timed "Lint" $(RUN) -m ruff check

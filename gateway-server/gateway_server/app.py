@@ -13,7 +13,16 @@ from starlette.routing import Match, Route
 
 from gateway_server.console import audit as audit_pages
 from gateway_server.console import failures as failure_pages
-from gateway_server.console import history, merging, model, new_people, people, search, sign_in
+from gateway_server.console import (
+    history,
+    merging,
+    model,
+    new_people,
+    people,
+    review,
+    search,
+    sign_in,
+)
 from gateway_server.console import imports as import_pages
 from gateway_server.console.assets import PREFIX, Assets
 from gateway_server.console.headers import PageHeaders
@@ -31,7 +40,9 @@ from gateway_server.routes import (
     leads,
     operations,
     persons,
+    phone,
     photos,
+    reports,
     searches,
 )
 from gateway_server.routes.access import invalid_parameters
@@ -44,6 +55,7 @@ Errors are `application/problem+json` (RFC 9457); their `type` is stable, one fo
 
 _ROUTES = (
     searches,
+    reports,
     leads,
     persons,
     photos,
@@ -53,13 +65,16 @@ _ROUTES = (
     audit,
     operations,
     documentation,
+    phone,
 )
 
 
 _PAGES = (
     sign_in.router,
     sign_in.pages,
+    search.router,
     search.pages,
+    review.router,
     new_people.pages,
     new_people.router,
     merging.router,

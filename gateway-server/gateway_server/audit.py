@@ -33,7 +33,7 @@ Action = Literal[
     "list", "read", "create", "change", "delete", "merge", "search", "check", "judge", "photo",
     "heatmap", "import", "export", "retry", "expire", "audit",
     "key.list", "key.create", "key.rotate", "key.revoke",
-    "sign-in", "sign-out",
+    "sign-in", "sign-out", "report",
 ]  # fmt: skip
 Outcome = Literal["allowed", "refused", "failed"]
 MOST_AT_ONCE = 500

@@ -53,25 +53,44 @@ class SearchReader:
         return SearchOut.from_row(search, names, ruled_out, is_running=is_running)
 
     async def photo(self, search_id: str, caller: Caller) -> StoredPhoto:
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         note(photo_sha256=search.photo_sha256)
         return await self._archive.read(search.photo_sha256)
 
     async def thumbnail(self, search_id: str, caller: Caller) -> StoredPhoto:
         """The face that was searched for, as far as one was said."""
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         note(photo_sha256=search.photo_sha256)
         return await self._thumbnails.of(search.photo_sha256, search.face)
 
     async def heatmap(self, search_id: str, caller: Caller) -> bytes:
         """PNG: the face that was searched for under its heatmap."""
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         face_index = _answer(search)["face"]
         return await self._explain(search.photo_sha256, search.model, face_index)
 
+    async def candidate_photo(self, search_id: str, person_id: str, caller: Caller) -> StoredPhoto:
+        """The photo of the face that matched: whoever may judge the candidate may see it."""
+        _, face = await self._matching_face(search_id, person_id, caller)
+        note(photo_sha256=face.photo_sha256)
+        return await self._archive.read(face.photo_sha256)
+
+    async def candidate_thumbnail(
+        self, search_id: str, person_id: str, caller: Caller
+    ) -> StoredPhoto:
+        _, face = await self._matching_face(search_id, person_id, caller)
+        note(photo_sha256=face.photo_sha256)
+        return await self._thumbnails.of(face.photo_sha256, face.face_index)
+
     async def candidate_heatmap(self, search_id: str, person_id: str, caller: Caller) -> bytes:
         """PNG: the enrolled face that matched under its heatmap."""
-        search = await self._find(search_id, caller)
+        search, face = await self._matching_face(search_id, person_id, caller)
+        return await self._explain(face.photo_sha256, search.model, face.face_index)
+
+    async def _matching_face(
+        self, search_id: str, person_id: str, caller: Caller
+    ) -> tuple[Search, Face]:
+        search = await self.find(search_id, caller)
         candidate = _candidate(search, person_id)
         if candidate is None:
             raise PersonNotFound("This person is not a candidate of this search")
@@ -79,14 +98,14 @@ class SearchReader:
             face = await session.get(Face, candidate["face_id"])
         if face is None:
             raise FaceNotFound("The face that matched has been deleted since")
-        return await self._explain(face.photo_sha256, search.model, face.face_index)
+        return search, face
 
     async def judge(self, search_id: str, person_id: str, verdict: str, caller: Caller) -> bool:
         """Keep the caller's verdict on a candidate; True if it is their first on this one.
 
         An operator's is also a voice on the pair, whichever search shows it.
         """
-        search = await self._find(search_id, caller)
+        search = await self.find(search_id, caller)
         candidate = _candidate(search, person_id)
         if candidate is None:
             raise CandidateNotInSearch
@@ -104,7 +123,7 @@ class SearchReader:
             await append(session, "judge", search_id=search_id, person_id=person_id)
         return earlier is None
 
-    async def _find(self, search_id: str, caller: Caller) -> Search:
+    async def find(self, search_id: str, caller: Caller) -> Search:
         async with self._database.read() as session:
             return _if_allowed(await session.get(Search, search_id), caller)
 

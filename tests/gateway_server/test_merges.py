@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from tests.gateway_server.conftest import (
     until,
 )
 from tests.gateway_server.fake_inference import FakeInference, internal_error
+from tests.gateway_server.import_files import import_all, make_table
 from tests.gateway_server.photos import make_photo
 from tests.gateway_server.test_async_searches import Gate
 
@@ -202,6 +204,7 @@ async def test_the_kept_persons_status_counts(
 async def test_the_person_is_found_at_every_moment(operator, enrol, inference):
     """The other goes there when all of their faces are enrolled under the kept person."""
     kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    assert await found_by(operator, 2) == other["id"]  # an answer that the cache keeps
     inference.fail("enrol", internal_error)
 
     answer = await merge(operator, kept, other)
@@ -209,6 +212,7 @@ async def test_the_person_is_found_at_every_moment(operator, enrol, inference):
     assert (answer.status_code, answer.json()["removal"]["status"]) == (202, "deleting")
     assert other["id"] in inference.gallery
     said = (await search(operator, make_photo(2))).json()
+    assert said["cached"]
     assert (said["verdict"], said["candidates"][0]["person_id"]) == ("lead", kept["id"])
     assert len(said["candidates"]) == 1, "both are one, though the tier finds two"
     pending = [one for one in answer.json()["person"]["faces"] if one["status"] == "pending"]
@@ -223,6 +227,41 @@ async def test_the_person_is_found_at_every_moment(operator, enrol, inference):
     assert set(inference.gallery) == {kept["id"]}
     assert await found_by(operator, 2) == kept["id"]
     assert await list_failures(operator, open=True) == []
+
+
+async def test_a_search_that_was_on_its_way_names_the_kept_person(operator, enrol, inference):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    gate = Gate(inference, "match")
+    searching = asyncio.ensure_future(search(operator, make_photo(2)))
+    await until(gate.has_somebody)
+    before = deepcopy(inference.gallery)
+
+    merged = await merge(operator, kept, other)
+
+    assert merged.status_code == 200
+    inference.gallery = before  # it answers with what it knew
+    gate.open()
+    said = (await searching).json()
+    (candidate,) = said["candidates"]
+    assert candidate["person_id"] == kept["id"]
+    assert candidate["face_id"] in {face["face_id"] for face in merged.json()["person"]["faces"]}
+
+
+async def test_rows_of_an_import_follow(operator, enrol):
+    other = await enrol("Ada B.", make_photo(1), reference="K 1")
+    rows = [{"name": "Ada", "reference": "K 2", "photo": f"{seed}.jpg"} for seed in (1, 2)]
+    rows.append({"name": "Ada B.", "reference": "K 1", "photo": "3.jpg"})
+    photos = {f"{seed}.jpg": make_photo(seed) for seed in (1, 2, 3)}
+    run, before = await import_all(operator, make_table(rows), photos)
+    kept = {"id": before[0]["person_id"]}
+    assert [row["also_of"] for row in before] == [other["id"], None, None]
+
+    assert (await merge(operator, kept, other)).status_code == 200
+
+    after = (await operator.get(f"/v1/imports/{run['id']}/rows")).json()["rows"]
+    assert [row["person_id"] for row in after] == [kept["id"]] * 3
+    assert [row["also_of"] for row in after] == [None] * 3
+    assert [row["outcome"] for row in after] == ["enrolled"] * 3
 
 
 KILLED_AT = ["put", "enrol", "delete"]

@@ -160,6 +160,24 @@ async def test_a_gateway_finishes_what_the_first_release_left_undone(
     assert list(inference.gallery[PERSON]) == list(FACES)[:1], "the other was there before"
 
 
+async def test_earlier_searches_are_found_by_verdict_and_case(opened):
+    answer = '{"verdict": "lead", "candidates": []}'
+    search_id = next(iter(SEARCHES))
+    await run(opened, upgrade, FIRST)
+    await run(opened, fill)
+
+    def answer_one(connection: Connection) -> None:
+        told = text("UPDATE search SET answer=:a, case_reference=:c, status='done' WHERE id=:i")
+        connection.execute(told, {"a": answer, "c": "ÄRA-7", "i": search_id})
+
+    await run(opened, answer_one)
+    await opened.prepare()
+
+    found = await run(opened, read, "SELECT id, verdict, case_text FROM search ORDER BY id")
+    assert found[0] == (search_id, "lead", "ära-7")
+    assert {one[1:] for one in found[1:]} == {(None, None)}
+
+
 async def test_an_upgrade_that_breaks_off_has_changed_nothing(opened):
     await run(opened, upgrade, FIRST)
 

@@ -136,10 +136,30 @@ async def test_a_candidates_heatmap_is_of_the_enrolled_photo_that_matched(phone,
     assert answer.content.endswith(f"{sha256} heatmap None".encode())
 
 
-async def test_a_person_who_is_no_candidate_has_no_heatmap(phone):
+async def test_a_candidates_photo_is_the_enrolled_one_that_matched(phone, enrol):
+    person = await enrol("Ada", make_photo(1))
     made = await search(phone, make_photo(2))
 
-    answer = await phone.get(f"{made.headers['location']}/candidates/somebody/heatmap")
+    answer = await phone.get(f"{made.headers['location']}/candidates/{person['id']}/photo")
+
+    assert answer.content == make_photo(1)
+    assert answer.headers["cache-control"] == "private, no-store"
+
+
+async def test_a_candidates_photo_can_be_had_small(phone, enrol):
+    person = await enrol("Ada", make_photo(1))
+    made = await search(phone, make_photo(2))
+
+    address = f"{made.headers['location']}/candidates/{person['id']}/photo?size=thumb"
+
+    assert (await phone.get(address)).headers["content-type"] == "image/webp"
+
+
+@pytest.mark.parametrize("picture", ["photo", "photo?size=thumb", "heatmap"])
+async def test_a_person_who_is_no_candidate_is_not_shown(phone, picture):
+    made = await search(phone, make_photo(2))
+
+    answer = await phone.get(f"{made.headers['location']}/candidates/somebody/{picture}")
 
     assert (answer.status_code, slug_of(answer)) == (404, "person-not-found")
 

@@ -14,6 +14,7 @@ COMMANDS = (
     "demo",
     "up",
     "test",
+    "browser",
     "check",
     "bench",
     "drills",

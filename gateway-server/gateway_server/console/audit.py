@@ -1,5 +1,7 @@
 """Who reached for whom. For administrators; looking into it leaves a row as well."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
 from gateway_server.audit import Wanted
@@ -26,7 +28,7 @@ async def list_accesses(request: Request, _visitor: AdminPage, gateway: TheGatew
         since=parse_moment("since", filters["since"] or None),
     )
     page = await gateway.audit.list(wanted, cursor_of(request), ROWS_ON_A_PAGE)
-    values = {
+    values: dict[str, Any] = {
         "rows": [AuditOut.model_validate(row) for row in page.rows],
         "keys": await gateway.keyring.names(),
         "filters": filters,

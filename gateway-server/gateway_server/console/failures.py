@@ -1,6 +1,7 @@
 """What the inference tier still owes: by reason, one by one, and tried again."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
@@ -27,7 +28,7 @@ async def list_failures(request: Request, _visitor: OperatorPage, gateway: TheGa
         only_open=shown == "open", given_up=shown == "given_up", reason=filters["reason"] or None
     )
     page = await gateway.failures.list(wanted, cursor_of(request), FAILURES_ON_A_PAGE)
-    values = {
+    values: dict[str, Any] = {
         "reasons": await gateway.failures.count_open(),
         "failures": [FailureOut.from_row(row) for row in page.rows],
         "shown": shown,

@@ -1,7 +1,7 @@
 """Earlier searches: who was searched for, and whether anybody credible was found."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response
 
@@ -26,7 +26,7 @@ async def list_searches(request: Request, _visitor: OperatorPage, gateway: TheGa
     found = await gateway.search_history.list(
         _wanted(filters), cursor_of(request), SEARCHES_ON_A_PAGE
     )
-    values = {
+    values: dict[str, Any] = {
         "searches": found.searches,
         "keys": await gateway.keyring.names(),
         "filters": filters,

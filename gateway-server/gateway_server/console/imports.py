@@ -1,6 +1,6 @@
 """Many people at a time: a table and an archive go in, and each row says what became of it."""
 
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from fastapi import APIRouter, Request, Response
 
@@ -55,7 +55,7 @@ async def show_import(
     ledger = gateway.imports.ledger
     run = await ledger.get(import_id)
     page = await ledger.rows(import_id, RowsWanted(outcome, cursor_of(request), ROWS_ON_A_PAGE))
-    values = {
+    values: dict[str, Any] = {
         "run": run,
         "tallies": {name: cast("int", getattr(run.rows, name)) for name in OUTCOMES},
         "rows": page.rows,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
 from markdown_it import MarkdownIt
@@ -17,6 +17,7 @@ from gateway_server.console.pages import render
 from gateway_server.inference_answers import Curve, ModelTold
 from gateway_server.problems import NotFound
 from gateway_server.routes.access import TheGateway
+from gateway_server.routes.forms import MODELS
 
 GALLERY_SIZES: Final = (100, 1_000, 10_000, 100_000, 1_000_000)
 PLOT_NAME = r"^[a-z][a-z0-9-]{0,40}$"
@@ -37,9 +38,9 @@ class Demand:
 
 @pages.get("")
 async def show_model(request: Request, _visitor: OperatorPage, gateway: TheGateway) -> Response:
-    told, size = await gateway.inference.model(), await gateway.inference.gallery()
+    told, size = _usual_first(await gateway.inference.model()), await gateway.inference.gallery()
     allowed = told.lead_max_expected_false_matches
-    values = {
+    values: dict[str, Any] = {
         "told": told,
         "gallery": size,
         "card": card_of(told.card),
@@ -64,6 +65,13 @@ def card_of(text: str) -> Markup:
     """The card without its title, which the page has; what is HTML in it is shown as text."""
     bare = _TITLE.sub("", _COMMENT.sub("", text))
     return Markup(_MARKDOWN.render(bare))  # noqa: S704 - rendered without HTML of its own
+
+
+def _usual_first(told: ModelTold) -> ModelTold:
+    """The model that a search asks unless it says another."""
+    curves = sorted(told.curves.items(), key=lambda one: one[0] != MODELS[0])
+    models = sorted(told.models, key=lambda one: one.name != MODELS[0])
+    return told.model_copy(update={"curves": dict(curves), "models": models})
 
 
 def _demand(faces: int, allowed: float, told: ModelTold) -> Demand:

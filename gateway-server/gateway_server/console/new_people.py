@@ -4,7 +4,7 @@ Photos need the pages' script: a form that carries files shows its token as a he
 """
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
@@ -59,7 +59,12 @@ async def check_photo(
     others = [one for one in checked.resembling if one.person_id != of]
     owners = [one for one in checked.same_photo if one.person_id != of]
     is_own = any(one.person_id == of for one in checked.same_photo)
-    found = {"checked": checked, "others": others, "owners": owners, "is_own": is_own}
+    found: dict[str, Any] = {
+        "checked": checked,
+        "others": others,
+        "owners": owners,
+        "is_own": is_own,
+    }
     return render(request, "people/checked.html", **found)
 
 

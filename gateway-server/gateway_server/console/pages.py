@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gateway_server.auth import Caller
 from gateway_server.console.assets import address_of
 from gateway_server.console.navigation import entries_for
+from gateway_server.console.scores import chance_of, few, percent, strength
 from gateway_server.console.wording import LANGUAGES, Wording, choose_language
 
 LANGUAGE_COOKIE = "reunite_language"
@@ -67,6 +68,11 @@ def _surroundings(request: Request) -> Mapping[str, object]:
     }
 
 
+def query_of(**values: object) -> str:
+    """The part of an address after its question mark; what is None is left out."""
+    return urlencode({name: value for name, value in values.items() if value is not None})
+
+
 def is_fragment(request: Request) -> bool:
     """A part of the page is asked for, by its htmx."""
     return "hx-request" in request.headers and "hx-boosted" not in request.headers
@@ -86,8 +92,15 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"asset": address_of, "query": urlencode}
-    environment.filters |= {"moment": _moment, "thousands": _thousands, "path_part": _path_part}
+    environment.globals |= {"asset": address_of, "query": urlencode, "chance_of": chance_of}
+    environment.filters |= {
+        "moment": _moment,
+        "thousands": _thousands,
+        "path_part": _path_part,
+        "percent": percent,
+        "few": few,
+        "strength": strength,
+    }
     return environment
 
 

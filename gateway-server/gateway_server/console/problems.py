@@ -46,7 +46,8 @@ def _to_sign_in(request: Request) -> Response:
     else:
         path = request.url.path if request.method == "GET" else ""
         answer = RedirectResponse(_sign_in_then(path), HTTPStatus.SEE_OTHER)
-    answer.delete_cookie(SESSION_COOKIE)
+    if SESSION_COOKIE in request.cookies:  # else another site could sign a browser out by a link
+        answer.delete_cookie(SESSION_COOKIE)
     return answer
 
 

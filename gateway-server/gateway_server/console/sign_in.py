@@ -28,6 +28,7 @@ from gateway_server.routes.access import (
     Audited,
     TheGateway,
     does,
+    enter_by_cookie,
     enter_by_key,
 )
 from gateway_server.routes.cross_site import CSRF_FIELD, refuse_foreign_origin
@@ -53,8 +54,14 @@ async def begin() -> Response:
 
 
 @pages.get("/sign-in")
-async def show_sign_in(request: Request, wanted: Next = "") -> Response:
-    return ask_for_key(request, local_address(wanted))
+async def show_sign_in(request: Request, gateway: TheGateway, wanted: Next = "") -> Response:
+    if wants_page(request):
+        return ask_for_key(request, local_address(wanted))
+    token = _visit_token(request)
+    is_signed_in = await _is_signed_in(request, gateway)
+    answer = JSONResponse({CSRF_FIELD: token, "is_signed_in": is_signed_in})
+    _keep(request, answer, VISIT_COOKIE, token)
+    return answer
 
 
 @router.post("/sign-in")
@@ -112,18 +119,29 @@ def local_address(wanted: str) -> str:
 
 
 def ask_for_key(request: Request, wanted: str, refused: AccessRefused | None = None) -> Response:
-    token = request.cookies.get(VISIT_COOKIE) or secrets.token_urlsafe(VISIT_BYTES)
-    answer: Response
-    if wants_page(request):
-        status = refused.status if refused else HTTPStatus.OK
-        values = {"visit_token": token, "wanted": wanted, "refused": refused}
-        answer = render(request, "sign_in.html", status=status, **values)
-    else:
-        answer = JSONResponse({CSRF_FIELD: token})
+    token = _visit_token(request)
+    status = refused.status if refused else HTTPStatus.OK
+    values = {"visit_token": token, "wanted": wanted, "refused": refused}
+    answer = render(request, "sign_in.html", status=status, **values)
     if refused:
         answer.headers.update(refused.headers)
     _keep(request, answer, VISIT_COOKIE, token)
     return answer
+
+
+def _visit_token(request: Request) -> str:
+    return request.cookies.get(VISIT_COOKIE) or secrets.token_urlsafe(VISIT_BYTES)
+
+
+async def _is_signed_in(request: Request, gateway: Gateway) -> bool:
+    token = request.cookies.get(SESSION_COOKIE)
+    if token is None:
+        return False
+    try:
+        await enter_by_cookie(request, gateway, token)
+    except AccessRefused:
+        return False
+    return True
 
 
 def _check_visit(request: Request, shown: str) -> None:

@@ -40,9 +40,18 @@ class LeadSeen:
 
     @property
     def candidate(self) -> Mapping[str, Any] | None:
-        answer = self.search.answer if self.search else None
-        found = (answer or {}).get("candidates", ())
+        found = self._answer.get("candidates", ())
         return next((one for one in found if one["person_id"] == self.lead.person_id), None)
+
+    @property
+    def quality(self) -> int | None:
+        """Of the probe's face, 0 to 100."""
+        found = self._answer.get("faces", ())
+        return next((one["quality"] for one in found if one["index"] == self.lead.face), None)
+
+    @property
+    def _answer(self) -> Mapping[str, Any]:
+        return (self.search.answer if self.search else None) or {}
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from gateway_server.routes.forms import (
     PHOTO_TYPES,
     PhotoSize,
     form_of,
-    image_answer,
+    photo_answer,
     read_face_index,
 )
 from gateway_server.schemas import (
@@ -110,12 +110,15 @@ async def register_person(post: OperatorPost) -> Response:
         return await post.answer(form.said(), register)
 
 
-@router.get("", responses=refusals())
+@router.get("", responses=refusals(400))
 @does("list")
 async def list_persons(
     _caller: Operator,
     gateway: TheGateway,
-    q: Annotated[str | None, Query(description="a part of the name or the reference")] = None,
+    q: Annotated[
+        str | None,
+        Query(max_length=LINE.max_characters, description="a part of the name or the reference"),
+    ] = None,
     status: Annotated[PersonStatus | None, Query()] = None,
     photos: Annotated[
         Literal["pending", "refused"] | None,
@@ -206,7 +209,7 @@ async def get_face_photo(
         photo = await gateway.photo_archive.read(face.photo_sha256)
     else:
         photo = await gateway.thumbnails.of(face.photo_sha256, face.face_index)
-    return image_answer(photo.data, photo.media_type)
+    return photo_answer(photo, size)
 
 
 @router.post(

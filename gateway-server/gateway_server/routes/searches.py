@@ -45,6 +45,7 @@ from gateway_server.routes.forms import (
     PhotoSize,
     form_of,
     image_answer,
+    photo_answer,
     read_face_index,
     read_model,
     read_top_k,
@@ -104,7 +105,7 @@ async def create_search(
     await desk.check_room()
     wait = not _prefers_async(prefer)
     async with post.gateway.intake.receive(post.request, SHAPE) as form:
-        asked = _read_request(form.texts)
+        asked = read_request(form.texts)
 
         async def search(made: Made) -> Given:
             return _given(await desk.hand_in(form.photos[0], asked, made, wait=wait), wait=wait)
@@ -119,13 +120,15 @@ async def _read_filter(
     status: Annotated[Status | None, Query()] = None,
     verdict: Annotated[Verdict | None, Query()] = None,
     model: Annotated[ModelName | None, Query()] = None,
-    case_reference: Annotated[str | None, Query(description="a part of it")] = None,
+    case_reference: Annotated[
+        str | None, Query(max_length=LINE.max_characters, description="a part of it")
+    ] = None,
     since: Since = EVER,
 ) -> SearchesWanted:
     return SearchesWanted(status, verdict, model, case_reference, parse_moment("since", since))
 
 
-@router.get("", responses=refusals())
+@router.get("", responses=refusals(400))
 @does("list")
 async def list_searches(
     _caller: Operator,
@@ -183,7 +186,7 @@ async def get_photo(
     reader = gateway.search_reader
     read = reader.photo if size == "full" else reader.thumbnail
     photo = await read(search_id, caller)
-    return image_answer(photo.data, photo.media_type)
+    return photo_answer(photo, size)
 
 
 @router.get(
@@ -194,6 +197,26 @@ async def get_photo(
 @does("heatmap", weight=HEATMAP_WEIGHT)
 async def get_heatmap(search_id: SearchId, caller: AnyCaller, gateway: TheGateway) -> Response:
     return image_answer(await gateway.search_reader.heatmap(search_id, caller), "image/png")
+
+
+@router.get(
+    "/{search_id}/candidates/{person_id}/photo",
+    response_class=Response,
+    responses={200: PHOTO_ANSWER, **refusals(404, 409)},
+)
+@does("photo")
+async def get_candidate_photo(
+    search_id: SearchId,
+    person_id: str,
+    caller: AnyCaller,
+    gateway: TheGateway,
+    size: PhotoSize = "full",
+) -> Response:
+    """The photo of the face that matched."""
+    reader = gateway.search_reader
+    read = reader.candidate_photo if size == "full" else reader.candidate_thumbnail
+    photo = await read(search_id, person_id, caller)
+    return image_answer(photo.data, photo.media_type)
 
 
 @router.get(
@@ -246,7 +269,7 @@ def _given(search: SearchOut, *, wait: bool) -> Given:
     return given(search, http.HTTP_202_ACCEPTED, sparse=True, **headers)
 
 
-def _read_request(texts: Mapping[str, str]) -> SearchRequest:
+def read_request(texts: Mapping[str, str]) -> SearchRequest:
     options = MatchOptions(
         top_k=read_top_k(texts.get("top_k")),
         model=read_model(texts.get("model")),

@@ -14,6 +14,9 @@ document.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-CSRF-Token"] = token;
   if (event.detail.elt.closest("[data-unattended]")) event.detail.headers["X-Unattended"] = "1";
 });
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (!event.detail.elt.closest("[data-unattended]")) document.querySelector("#notices").replaceChildren();
+});
 document.addEventListener("htmx:sendError", () => document.body.classList.add("offline"));
 
 function localise(root) {
@@ -50,6 +53,6 @@ if (idleS) {
 /** A link from elsewhere comes without our cookie: whoever has signed in goes on by themselves. */
 const signIn = document.querySelector("[data-sign-in]");
 if (signIn && !signIn.querySelector(".notice")) {
-  const answer = await fetch("/console/session", { headers: UNATTENDED }).catch(() => null);
-  if (answer?.ok) location.replace(signIn.dataset.next || "/console");
+  const answer = await fetch("/console/sign-in", { headers: UNATTENDED }).catch(() => null);
+  if ((await answer?.json())?.is_signed_in) location.replace(signIn.dataset.next || "/console");
 }

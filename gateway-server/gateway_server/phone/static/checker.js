@@ -1,0 +1,29 @@
+/** Asks the worker about photos, one after the other. */
+
+export class Checker {
+  constructor(worker = new Worker(new URL("checker.worker.js", import.meta.url), { type: "module" })) {
+    this._asked = new Map();
+    this._worker = worker;
+    worker.addEventListener("message", ({ data: { id, ...told } }) => this._tell(id, told));
+    worker.addEventListener("error", () => this._giveUp());
+  }
+
+  /** @returns {Promise<{hints: string[], face: object | null, blob?: Blob}>} */
+  check(blob) {
+    const id = crypto.randomUUID();
+    return new Promise((resolve) => {
+      this._asked.set(id, resolve);
+      this._worker.postMessage({ id, blob });
+    });
+  }
+
+  _tell(id, told) {
+    this._asked.get(id)?.(told);
+    this._asked.delete(id);
+  }
+
+  /** A phone whose browser knows no such workers sends photos all the same, and says so. */
+  _giveUp() {
+    for (const id of [...this._asked.keys()]) this._tell(id, { hints: ["unchecked"], face: null });
+  }
+}

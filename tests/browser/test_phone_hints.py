@@ -1,0 +1,131 @@
+"""What the phone says of a photo before it is sent, computed on the phone alone."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from demo.people import read_people
+from face_models.detect import network_input, view_of
+from face_models.spec import WEIGHTS_DIR
+from tests.browser import pictures
+from tests.browser.conftest import PEOPLE
+from tests.browser.phone import Phone
+
+pytestmark = pytest.mark.browser
+DETECTOR = WEIGHTS_DIR / "detector.onnx"
+NETWORK = """const finder = '/app/face-finder.bin';
+    const file = await (await fetch(finder)).arrayBuffer();
+    const network = new (await import('/app/network.js')).FaceNetwork(file);
+    const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));"""
+RUN = f"""async ({{pixels, columns, rows}}) => {{ {NETWORK}
+    return network.run(bytes(pixels), columns, rows).map(level => [...level.data]);
+}}"""
+FIND = f"""async photos => {{ {NETWORK}
+    const {{findFaces}} = await import('/app/face-finder.js');
+    const bitmap = photo => createImageBitmap(new Blob([bytes(photo)]));
+    return Promise.all(photos.map(async photo => findFaces(network, await bitmap(photo))));
+}}"""
+LIKELY_LOGIT = -3.0  # below, a cell says "no face" whatever its other numbers are
+Faces = list[dict[str, float]]
+
+
+@pytest.fixture
+def page(visit):
+    phone = Phone(visit(phone=True))
+    phone.open()
+    return phone.page
+
+
+@pytest.fixture
+def hints_of(visit, keys) -> Callable[[pictures.Payload], Sequence[str]]:
+    phone = Phone(visit(phone=True))
+    phone.sign_in(keys["mobile"])
+
+    def look(photo: pictures.Payload) -> Sequence[str]:
+        phone.add(photo)
+        phone.visitor.shoot("hints")
+        (kept,) = phone.photos()
+        hints: Sequence[str] = kept["hints"]
+        return hints
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda image: image, []),
+        (pictures.darkened, ["too-dark"]),
+        (pictures.blurred, ["blurred"]),
+        (pictures.small_in_a_large_one, ["too-small"]),
+        (lambda image: pictures.beside_each_other(image, image), ["several-faces"]),
+        (lambda _image: pictures.without_a_face(7), ["no-face"]),
+    ],
+    ids=["good", "dark", "blurred", "small", "two", "nobody"],
+)
+def test_a_photo_is_told_what_spoils_it(hints_of, people, spoil, told):
+    photo = pictures.as_file(spoil(pictures.portrait(people[0])))
+
+    assert hints_of(photo) == told
+
+
+def test_an_overexposed_photo_is_told_so_whether_or_not_a_face_is_left_in_it(hints_of, people):
+    photo = pictures.as_file(pictures.overexposed(pictures.portrait(people[1])))
+
+    assert "too-bright" in hints_of(photo)
+
+
+def test_what_the_browser_cannot_read_is_left_to_the_server(hints_of):
+    photo = {"name": "photo.heic", "mimeType": "image/heic", "buffer": b"\0\0\0\x18ftypheic"}
+
+    assert hints_of(photo) == ["unchecked"]
+
+
+def test_the_phones_network_is_the_servers_detector(page):
+    header = page.evaluate(
+        """async () => { const file = await (await fetch('/app/face-finder.bin')).arrayBuffer();
+        const length = new DataView(file).getUint32(0, true);
+        return new TextDecoder().decode(new Uint8Array(file, 4, length)); }"""
+    )
+
+    made_of = json.loads(header)["detector_sha256"]
+    assert made_of == hashlib.sha256(DETECTOR.read_bytes()).hexdigest(), (
+        "python -m tools.face_finder"
+    )
+
+
+def test_it_answers_with_the_servers_numbers_where_there_may_be_a_face(page, people):
+    with Image.open(people[0].probe) as image:
+        view = view_of(np.asarray(image.convert("RGB")), 320)
+    expected = onnxruntime.InferenceSession(DETECTOR).run(None, {"rgb": network_input(view.canvas)})
+    rows, columns = view.canvas.shape[:2]
+    rgba = np.dstack([view.canvas, np.full((rows, columns), 255, np.uint8)])
+    pixels = base64.b64encode(rgba.tobytes()).decode()
+
+    levels = page.evaluate(RUN, {"pixels": pixels, "columns": columns, "rows": rows})
+
+    for level, answers in zip(levels, expected, strict=True):
+        found = np.array(level).reshape(answers.shape)
+        likely = answers[:, :1] > LIKELY_LOGIT
+        assert np.abs(np.where(likely, found - answers, 0)).max() < 0.05
+        assert found[:, :1][~likely].max(initial=-9.0) < LIKELY_LOGIT + 0.5
+
+
+def test_every_demo_person_is_found_once_and_nobody_in_pictures_without_a_face(page):
+    portraits = [person.probe.read_bytes() for person in read_people(PEOPLE)]
+    empty = [pictures.as_file(pictures.without_a_face(seed))["buffer"] for seed in range(12)]
+
+    assert counted(page, portraits) == [1] * len(portraits)
+    assert counted(page, empty) == [0] * len(empty)
+
+
+def counted(page: Any, photos: Sequence[bytes]) -> list[int]:
+    found: list[Faces] = page.evaluate(FIND, [base64.b64encode(one).decode() for one in photos])
+    return [len(faces) for faces in found]
