@@ -46,7 +46,6 @@ def test_every_page_that_links_lead_to_is_accessible(visit, keys, role, language
         if answer.status != 200:
             broken[path] = [f"{answer.status}"]
             continue
-        desk.page.wait_for_load_state("networkidle")
         desk.visitor.shoot(re.sub(r"\W+", "-", kind_of(path)).strip("-"))
         if found := violations(desk.page):
             broken[path] = found
