@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MOST_DECIMALS: Final = 6  # one in a million searches: finer than anybody has measured
+ABOUT_ONE: Final = 0.95
 STRONG: Final = 0.99
 FAIR: Final = 0.9
 WEAK: Final = 0.5
@@ -23,7 +24,7 @@ class Chance:
 
 def chance_of(expected_false_matches: float) -> Chance:
     weight = _weight(expected_false_matches)
-    if expected_false_matches >= 1:
+    if expected_false_matches >= ABOUT_ONE:
         return Chance("people", f"{round(expected_false_matches):,}", "1", weight)
     least = 10.0**-MOST_DECIMALS
     if expected_false_matches < least:
