@@ -8,7 +8,7 @@ jobs behind, and no moment without the person.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Text, cast, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -75,30 +75,33 @@ class Merges:
         self, session: AsyncSession, kept: Person, other: Person, caller: Caller, *, held: bool
     ) -> Begun:
         _take_over(kept, other)
-        successor = Successor(kept.id, await _move_faces(session, kept, other))
-        await _move_answers(session, other.id, successor)
-        await _move_verdicts(session, other.id, kept.id)
-        await move_leads_of(session, other.id, into=kept.id)
-        await _move_import_rows(session, other.id, successor)
+        successor = await _move_rows(session, kept, other)
         await self._failures.resolve_faces(session, list(successor.faces), "merged")
         await _remember(session, other.id, successor, caller)
         await session.execute(delete(Person).where(Person.id == other.id))
         settles_at = await self._queue.cancel(session, "enrolment", list(successor.faces))
-        claims = await self._queue_enrolments(session, kept.id, successor, held=held)
-        removal = Removal(id=new_id(), person_id=other.id, key_id=caller.key_id)
-        removal.photo_sha256s, removal.settles_at = [], settles_at
+        claims = await self._queue_enrolments(session, successor, held=held)
+        removal_id = await self._queue_removal(session, other.id, caller, settles_at)
+        await append(session, "merge", person_id=kept.id, subject_id=other.id)
+        await append(session, "merge", person_id=other.id, subject_id=kept.id)
+        return Begun(claims, removal_id)
+
+    async def _queue_removal(
+        self, session: AsyncSession, other_id: str, caller: Caller, settles_at: datetime | None
+    ) -> str:
+        """Its photos stay: they are the kept person's."""
+        whose = {"person_id": other_id, "key_id": caller.key_id}
+        removal = Removal(id=new_id(), photo_sha256s=[], settles_at=settles_at, **whose)
         session.add(removal)
         later = now() + self._look_again
         await self._queue.add(session, "deletion", removal.id, held=False, not_before=later)
-        await append(session, "merge", person_id=kept.id, subject_id=other.id)
-        await append(session, "merge", person_id=other.id, subject_id=kept.id)
-        return Begun(claims, removal.id)
+        return removal.id
 
     async def _queue_enrolments(
-        self, session: AsyncSession, kept_id: str, successor: Successor, *, held: bool
+        self, session: AsyncSession, successor: Successor, *, held: bool
     ) -> Sequence[Claim]:
         theirs = select(Face.id).where(
-            Face.person_id == kept_id,
+            Face.person_id == successor.person_id,
             Face.id.in_(sorted(successor.faces.values())),
             Face.status == "pending",
         )
@@ -151,6 +154,16 @@ def _take_over(kept: Person, other: Person) -> None:
         if getattr(kept, name) is None:
             setattr(kept, name, getattr(other, name))
     kept.search_text = fold(f"{kept.name}\n{kept.reference or ''}")
+
+
+async def _move_rows(session: AsyncSession, kept: Person, other: Person) -> Successor:
+    """Whatever is the other's is the kept person's; in the order of the locks."""
+    successor = Successor(kept.id, await _move_faces(session, kept, other))
+    await _move_answers(session, other.id, successor)
+    await _move_verdicts(session, other.id, kept.id)
+    await move_leads_of(session, other.id, into=kept.id)
+    await _move_import_rows(session, other.id, successor)
+    return successor
 
 
 async def _move_faces(session: AsyncSession, kept: Person, other: Person) -> dict[str, str]:

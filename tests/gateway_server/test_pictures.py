@@ -31,6 +31,8 @@ async def test_a_thumbnail_is_made_once_and_kept(operator, enrol, inference):
     assert first.content == again.content
     assert first.content.startswith(b"RIFF")
     assert first.headers["content-type"] == "image/webp"
+    assert first.headers["cache-control"] == "private, max-age=300"
+    assert {"authorization", "cookie"} <= set(first.headers["vary"].lower().split(", "))
     assert inference.called("thumbnail") == 1
 
 

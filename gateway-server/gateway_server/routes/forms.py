@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 from fastapi import Query, Response
 
 from gateway_server.image_header import TYPES
+from gateway_server.photo_archive import StoredPhoto
 from gateway_server.problems import InvalidFaceIndex, InvalidModel, InvalidTopK
 
 DEFAULT_TOP_K = 5
 MAX_TOP_K = 50
 MAX_FACE_INDEX = 999
+THUMBNAIL_KEPT_S = 300
 MODELS = ("heatmap", "base")
 
 FILE: dict[str, Any] = {"type": "string", "contentMediaType": "application/octet-stream"}
@@ -80,3 +82,12 @@ PhotoSize = Annotated[Literal["full", "thumb"], PHOTO_SIZE]
 def image_answer(data: bytes, media_type: str) -> Response:
     """A picture of a person: for this caller's eyes, and in no cache on the way."""
     return Response(data, media_type=media_type, headers={"Cache-Control": "private, no-store"})
+
+
+def photo_answer(photo: StoredPhoto, size: PhotoSize) -> Response:
+    """Small ones stay in the caller's own browser for a while: a list is looked at again."""
+    answer = image_answer(photo.data, photo.media_type)
+    if size == "thumb":
+        answer.headers["Cache-Control"] = f"private, max-age={THUMBNAIL_KEPT_S}"
+        answer.headers["Vary"] = "Authorization, Cookie"
+    return answer

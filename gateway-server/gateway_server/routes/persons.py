@@ -38,7 +38,7 @@ from gateway_server.routes.forms import (
     PHOTO_TYPES,
     PhotoSize,
     form_of,
-    image_answer,
+    photo_answer,
     read_face_index,
 )
 from gateway_server.schemas import (
@@ -209,7 +209,7 @@ async def get_face_photo(
         photo = await gateway.photo_archive.read(face.photo_sha256)
     else:
         photo = await gateway.thumbnails.of(face.photo_sha256, face.face_index)
-    return image_answer(photo.data, photo.media_type)
+    return photo_answer(photo, size)
 
 
 @router.post(

@@ -45,6 +45,7 @@ from gateway_server.routes.forms import (
     PhotoSize,
     form_of,
     image_answer,
+    photo_answer,
     read_face_index,
     read_model,
     read_top_k,
@@ -185,7 +186,7 @@ async def get_photo(
     reader = gateway.search_reader
     read = reader.photo if size == "full" else reader.thumbnail
     photo = await read(search_id, caller)
-    return image_answer(photo.data, photo.media_type)
+    return photo_answer(photo, size)
 
 
 @router.get(
