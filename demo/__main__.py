@@ -165,6 +165,8 @@ def _print_doors(plan: servers.Plan, key: str) -> None:
         f"inference server   {plan.inference_url}   (for the gateway only)",
         f"data and logs      {plan.data}",
         f"operator's key     {key}",
+        f"the console        {url}/console   (sign in with the key)",
+        f"the phone page     {url}/app",
         "",
         "Register somebody, then search with another photo of them:",
         "",

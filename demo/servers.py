@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 import requests
@@ -190,9 +191,10 @@ def _keys(plan: Plan, *words: str) -> str:
     return done.stdout.strip()
 
 
-def start_inference(plan: Plan) -> Server:
+def start_inference(plan: Plan, settings: Mapping[str, str] = MappingProxyType({})) -> Server:
     log = plan.data / "logs" / "inference-server.log"
-    return Server("inference-server", plan.inference_url, plan.inference_environment(), log)
+    environment = {**plan.inference_environment(), **settings}
+    return Server("inference-server", plan.inference_url, environment, log)
 
 
 def start_gateway(plan: Plan) -> Server:

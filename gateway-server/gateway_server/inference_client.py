@@ -98,23 +98,23 @@ class InferenceClient:
         return [gallery] * len(asked)
 
     async def match(self, photo: StoredPhoto, options: Mapping[str, object]) -> Match:
-        form = _form(photo, options)
-        return _read(Match, await self._call("match", "POST", "/v1/match", **form))
+        sent = _sent(photo, options)
+        return _read(Match, await self._call("match", "POST", "/v1/match", **sent))
 
     async def heatmap(self, photo: StoredPhoto, options: Mapping[str, object]) -> bytes:
         """A PNG: the aligned face under its heatmap."""
-        form = {**_form(photo, options), "headers": {"Accept": "image/png"}}
-        return _picture(await self._call("heatmap", "POST", "/v1/heatmap", **form), "image/png")
+        sent = _sent(photo, options, Accept="image/png")
+        return _picture(await self._call("heatmap", "POST", "/v1/heatmap", **sent), "image/png")
 
     async def faces(self, photo: StoredPhoto) -> FacesFound:
         """All of them, however poor."""
-        return _read(FacesFound, await self._call("faces", "POST", "/v1/faces", **_form(photo, {})))
+        return _read(FacesFound, await self._call("faces", "POST", "/v1/faces", **_sent(photo, {})))
 
     async def thumbnail(self, photo: StoredPhoto, face_index: int | None) -> bytes:
         """A small WebP: the face, or all of a photo without one."""
-        form = _form(photo, {"face": face_index})
+        sent = _sent(photo, {"face": face_index})
         return _picture(
-            await self._call("thumbnail", "POST", "/v1/thumbnail", **form), "image/webp"
+            await self._call("thumbnail", "POST", "/v1/thumbnail", **sent), "image/webp"
         )
 
     async def model(self) -> ModelTold:
@@ -130,8 +130,8 @@ class InferenceClient:
     async def enrol(
         self, person_id: str, face_id: str, photo: StoredPhoto, face_index: int | None
     ) -> EnrolledFace:
-        form = _form(photo, {"face_id": face_id, "face": face_index})
-        answer = await self._call("enrol", "POST", f"/v1/persons/{person_id}/faces", **form)
+        sent = _sent(photo, {"face_id": face_id, "face": face_index})
+        answer = await self._call("enrol", "POST", f"/v1/persons/{person_id}/faces", **sent)
         return _read(EnrolledFace, answer)
 
     async def delete_person(self, person_id: str) -> None:
@@ -153,12 +153,12 @@ class InferenceClient:
         address: str,
         *,
         absent_is_well: bool = False,
-        **form: Any,
+        **sent: Any,
     ) -> httpx.Response:
         started_s = time.perf_counter()
         outcome = "answered"
         try:
-            answer = await self._send_unless_in_vain(method, address, **form)
+            answer = await self._send_unless_in_vain(method, address, **sent)
             if not (absent_is_well and answer.status_code == httpx.codes.NOT_FOUND):
                 _raise_for_problem(answer)
         except InferenceUnavailable as outage:
@@ -172,7 +172,7 @@ class InferenceClient:
             self._metrics.inference_called(operation, outcome, duration_s)
         return answer
 
-    async def _send_unless_in_vain(self, method: str, address: str, **form: Any) -> httpx.Response:
+    async def _send_unless_in_vain(self, method: str, address: str, **sent: Any) -> httpx.Response:
         is_probe = self._breaker.state == "half-open"
         if not self._breaker.begin():
             wait_s = self._breaker.refuses_for_s
@@ -184,7 +184,7 @@ class InferenceClient:
         try:
             if is_probe:
                 await self._check_worth_a_call()
-            answer = await self._send(method, address, **form)
+            answer = await self._send(method, address, **sent)
         except InferenceUnavailable as outage:
             if isinstance(outage.__cause__, httpx.PoolTimeout):  # our own crowd, not its fault
                 self._breaker.abandoned()
@@ -205,24 +205,28 @@ class InferenceClient:
             away = InferenceUnavailable(outage.detail, reason=outage.reason, unasked=True)
             raise away from outage.__cause__
 
-    async def _send(self, method: str, address: str, **form: Any) -> httpx.Response:
-        headers = {**form.pop("headers", {}), **headers_passed_on()}
+    async def _send(self, method: str, address: str, **sent: Any) -> httpx.Response:
+        headers = {**sent.pop("headers", {}), **headers_passed_on()}
         try:
-            return await self._insist(method, address, headers=headers, **form)
+            return await self._insist(method, address, headers=headers, **sent)
         except httpx.HTTPError as error:
             raise _unavailable(error) from error
 
-    async def _insist(self, method: str, address: str, **form: Any) -> httpx.Response:
+    async def _insist(self, method: str, address: str, **sent: Any) -> httpx.Response:
         for pause_s in PAUSES_S:
             with suppress(*_LOST):
-                return await self._http.request(method, address, **form)
+                return await self._http.request(method, address, **sent)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-        return await self._http.request(method, address, **form)
+        return await self._http.request(method, address, **sent)
 
 
-def _form(photo: StoredPhoto, options: Mapping[str, object]) -> dict[str, Any]:
-    texts = {name: str(value) for name, value in options.items() if value is not None}
-    return {"files": {"photo": ("photo", photo.data, photo.media_type)}, "data": texts}
+def _sent(photo: StoredPhoto, options: Mapping[str, object], **headers: str) -> dict[str, Any]:
+    """The photo as the whole body, the options in the address: no form to write and to read."""
+    return {
+        "content": photo.data,
+        "headers": {"Content-Type": photo.media_type, **headers},
+        "params": {name: value for name, value in options.items() if value is not None},
+    }
 
 
 def _unavailable(error: httpx.HTTPError) -> InferenceUnavailable:

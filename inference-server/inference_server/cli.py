@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     enrol = commands.add_parser("enrol", help="enrol a folder, archive or manifest of photos")
     enrol.add_argument("source", type=Path, help="folder of folders, ZIP or TAR of it, or a *.csv")
     enrol.add_argument("--report", type=Path, metavar="FILE", help="refused photos, as CSV")
+    enrol.add_argument("--bring-back", action="store_true", help="whoever was deleted, too")
     enrol.add_argument("--processes", type=_at_least_one, help="default: one per core")
     enrol.add_argument(
         "--ray", metavar="ADDRESS", help="on this Ray cluster (host:port, auto, local) instead"

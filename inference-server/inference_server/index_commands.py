@@ -6,7 +6,8 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from inference_server.gallery.index_audit import Audit, Findings
 from inference_server.gallery.ledger import Page, SqlLedger
 from inference_server.gallery.milvus_connection import check_index_url
 from inference_server.gallery.milvus_index import MilvusIndex
+from inference_server.gallery.milvus_schema import KINDS
 from inference_server.gallery.retirement import retire, retiring
 from inference_server.gallery.store import SqlStore
 from inference_server.gallery.switches import NothingToSwitchBack, SqlSwitches
@@ -65,14 +67,16 @@ class Workbench:
         return self.stamp_of(weights or settings.shadow_weights_dir or settings.weights_dir)
 
     @contextmanager
-    def index(self, stamp: ModelStamp) -> Iterator[MilvusIndex]:
+    def index(self, stamp: ModelStamp, kind: str | None = None) -> Iterator[MilvusIndex]:
+        """`kind`: another than INDEX_KIND."""
         if not self.settings.index_url:
             raise SettingsError("INDEX_URL names no Milvus; exact search in process builds itself.")
         try:
             check_index_url(self.settings.index_url)
         except ValueError as error:
             raise SettingsError(f"INDEX_URL: {error}.") from error
-        index = milvus_index(self.settings, self.store, stamp)
+        settings = replace(self.settings, index_kind=kind or self.settings.index_kind)
+        index = milvus_index(settings, self.store, stamp)
         try:
             yield index
         finally:
@@ -138,8 +142,8 @@ def _retire(_: argparse.Namespace) -> None:
         active = SqlSwitches(bench.store).active()
         kept = loaded | ({active} if active else set())
         if bench.settings.index_url:
-            for stamp in retiring(bench.store, kept):
-                with bench.index(stamp) as index:
+            for stamp, kind in product(retiring(bench.store, kept), KINDS):
+                with bench.index(stamp, kind) as index:
                     index.faces.drop()
         for stamp in retire(bench.store, kept):
             print(f"No longer kept: {_short(stamp)}.")
@@ -167,11 +171,11 @@ def _follow(bench: Workbench, index: MilvusIndex) -> Counts:
     """With a bar over the gallery's versions."""
     from tqdm import tqdm
 
-    done = index.faces.position()
+    done = index.faces.position().version
     with tqdm(total=bench.store.version(), initial=done, unit=" changes", desc="build") as bar:
 
         def show(page: Page) -> None:
-            bar.update(page.version - bar.n)
+            bar.update(page.moment.version - bar.n)
 
         return index.follow(show)
 

@@ -10,6 +10,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import Final, Protocol, Self
 
+import cv2
 import numpy as np
 
 from face_models.align import CROP_PX, Landmarks, align
@@ -144,11 +145,12 @@ class Pipeline:
         threads: int = 1,
         settings: PipelineSettings = PipelineSettings(),
     ) -> Self:
-        """The pipeline of a weights folder.
+        """The pipeline of a weights folder; `threads` hold for OpenCV in the whole process, too.
 
         Raises:
             WeightsError: a file is missing, changed or misdescribed.
         """
+        cv2.setNumThreads(threads)  # its own choice, a thread for each core, hinders other workers
         specs = load_specs(weights_dir)
         detector, landmarks = (
             spec.path_in(weights_dir) for spec in (specs.detector, specs.landmarks)

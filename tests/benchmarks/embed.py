@@ -11,13 +11,15 @@ import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
+from growth import Growth
 from numpy.typing import NDArray
 from PIL import Image
 from pytorch_grad_cam import GradCAMPlusPlus
-from timing import Comparison, take_turns
+from timing import Measured, take_turns
 
 from face_models.pipeline import Pipeline
 from face_models.training.checkpoint import load_trained
@@ -30,6 +32,7 @@ CHECKPOINTS = ROOT / "models" / "checkpoints"
 PEOPLE = ROOT / "tests" / "data" / "people"
 PHOTO_SIDE_PX = 250  # as in LFW
 LARGER_PHOTOS_PX = {"1mp": (1000, 1000), "12mp": (4000, 3000)}
+GROWTH_PX = ((500, 500), (1000, 1000), (2000, 2000), (4000, 3000), (6000, 4000))
 GRAIN = 12.0  # grey levels of noise: what a real sensor leaves, and what a decoder has to unpack
 PHOTO_QUALITY = 90
 AGREEMENT = 1e-3
@@ -56,7 +59,7 @@ class PaperWay:
         return np.asarray(embedding.numpy()[0])
 
 
-def run(rounds: int) -> list[Comparison]:
+def run(rounds: int) -> list[Measured]:
     """Crop -> embedding, then photo -> embedding, both ways; then larger photos beside small."""
     pipeline, paper = Pipeline.load(), PaperWay()
     photo = demo_photo((PHOTO_SIDE_PX, PHOTO_SIDE_PX))
@@ -69,7 +72,7 @@ def run(rounds: int) -> list[Comparison]:
     def our_photo(data: bytes = photo) -> object:
         return pipeline.embed([pipeline.choose(pipeline.analyse(data))])
 
-    comparisons = [
+    comparisons: list[Measured] = [
         take_turns(
             "Aligned crop -> base and heatmap embedding",
             {
@@ -113,7 +116,27 @@ def run(rounds: int) -> list[Comparison]:
                 rounds,
             )
         )
-    return comparisons
+    return [*comparisons, growth_with_pixels(our_photo, rounds)]
+
+
+def growth_with_pixels(embed: Callable[[bytes], object], rounds: int) -> Growth:
+    photos = {size_px: demo_photo(size_px, GRAIN) for size_px in GROWTH_PX}
+    ways = {
+        f"{width} x {height} px": (f"{width} x {height} px", partial(embed, photo))
+        for (width, height), photo in photos.items()
+    }
+    times_ms = take_turns("Photos of all sizes", ways, rounds).times_ms
+    megapixels = [width * height / 1e6 for width, height in GROWTH_PX]
+    medians = [median(times) for times in times_ms.values()]
+    growth = Growth(
+        "embed",
+        "megapixels",
+        "p50 from photo to embeddings, ms, one core",
+        megapixels,
+        {"ours": medians},
+    )
+    growth.draw()
+    return growth
 
 
 def face_recognition_way(photo: bytes) -> Callable[[], object] | None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +23,9 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
+from growth import Growth
 from PIL import Image
-from timing import every_core
+from timing import Measured, every_core
 
 from inference_server.app import demands_of
 from inference_server.bulk.pool import ProcessPool
@@ -41,6 +42,7 @@ PEOPLE = Path(__file__).parents[1] / "data" / "people"
 SIDE_PX = 250  # as in LFW
 QUALITIES = (85, 92)
 TURNS = 3
+SHARES = (8, 4, 2, 1)  # of the photos, for the growth: every eighth …
 TOKEN = "a token for the length of a benchmark"
 START_LIMIT_S = 60.0
 
@@ -71,14 +73,18 @@ class Rates:
         return "\n".join([self.title, *rows])
 
 
-def run(_rounds: int) -> list[Rates]:
+def run(_rounds: int) -> list[Measured]:
     """A few long turns instead of many short ones."""
     with every_core() as cores, tempfile.TemporaryDirectory() as folder:
         photos = _encode_again()
-        source = _laid_out(photos, Path(folder) / "people")
+        sources = {
+            len(photos) // share: _laid_out(photos[::share], Path(folder) / f"people-{share}")
+            for share in SHARES
+        }
+        source = sources[len(photos)]
         with _bulk(source, Path(folder), cores) as bulk, _http(photos, folder, cores) as http:
             ways: dict[str, tuple[str, Callable[[], None]]] = {
-                "enrol_faces_per_s": (f"bulk, {cores} processes", bulk),
+                "enrol_faces_per_s": (f"bulk, {cores} processes", lambda: bulk(source)),
                 "enrol_http_faces_per_s": ("HTTP, one caller", lambda: http(1)),
                 "enrol_http_parallel_faces_per_s": (
                     f"HTTP, {cores} callers",
@@ -86,8 +92,23 @@ def run(_rounds: int) -> list[Rates]:
                 ),
             }
             rates = _take_turns({name: way for name, (_, way) in ways.items()}, len(photos))
+            growth = _growth(sources, bulk)
     title = f"{len(photos)} photos ({SIDE_PX} px JPEG) -> gallery (SQLite), {cores} cores"
-    return [Rates(title, cores, rates, {name: label for name, (label, _) in ways.items()})]
+    labels = {name: label for name, (label, _) in ways.items()}
+    return [Rates(title, cores, rates, labels), growth]
+
+
+def _growth(sources: Mapping[int, Path], bulk: Callable[[Path], None]) -> Growth:
+    times_s: dict[int, list[float]] = {faces: [] for faces in sources}
+    for _ in range(TURNS):
+        for faces, source in sources.items():
+            started = time.perf_counter()
+            bulk(source)
+            times_s[faces].append(time.perf_counter() - started)
+    medians = [median(times) for times in times_s.values()]
+    growth = Growth("enrol", "faces", "seconds to enrol them", list(sources), {"bulk": medians})
+    growth.draw()
+    return growth
 
 
 def _take_turns(ways: dict[str, Callable[[], None]], faces: int) -> dict[str, list[float]]:
@@ -119,13 +140,13 @@ def _laid_out(photos: Photos, folder: Path) -> Path:
 
 
 @contextmanager
-def _bulk(source: Path, folder: Path, cores: int) -> Iterator[Callable[[], None]]:
+def _bulk(first: Path, folder: Path, cores: int) -> Iterator[Callable[[Path], None]]:
     settings = Settings.without_token({})
     load = LoadShipped(None, demands_of(settings))
     stamp, turns = stamp_of(load()), count()
     with ProcessPool(load, cores) as pool:
 
-        def enrol() -> None:
+        def enrol(source: Path) -> None:
             store = SqlStore(f"sqlite:///{folder}/bulk-{next(turns)}.db")
             opened = open_source(source, settings.max_photo_bytes)
             progress = Progress(opened.count(), Report(None))
@@ -134,7 +155,7 @@ def _bulk(source: Path, folder: Path, cores: int) -> Iterator[Callable[[], None]
             if progress.reasons or progress.known_before:
                 raise SystemExit(progress.summary())
 
-        enrol()  # every process has loaded its networks
+        enrol(first)  # every process has loaded its networks
         yield enrol
 
 

@@ -1,7 +1,8 @@
 """Photo in, JSON out, through both servers: at rest, and when more comes than can be done.
 
 The gallery holds 50,000 generated faces, the gateway their people. At rest one phone at a time
-sends photos of twelve megapixels; at saturation fifty send photos as the app shrinks them.
+sends photos of twelve megapixels; at saturation fifty send photos as the app shrinks them, and
+portraits of 250 px, by the number of gateway processes and of the inference tier's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from statistics import median, quantiles
 
 from embed import GRAIN, demo_photo
 from generated_faces import Population, enrol, person_id
+from PIL import Image
 from timing import every_core
 
 from face_models.pipeline import Pipeline
@@ -39,6 +41,14 @@ AT_REST = 60
 LOAD_S = 15.0
 UNCACHED_RATE, CACHED_RATE = 60.0, 500.0  # per second: more than can be done
 GATEWAY_WORKERS = (1, 2)
+PLACES = (
+    (2, 4),
+    (1, 2),
+    (2, 1),
+    (2, 2),
+    (3, 1),
+)  # inference processes x threads, the default first
+SMALL_PX = 250  # as in LFW
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ def run(_rounds: int) -> list[Answered]:
                 if workers == 1:
                     values |= at_rest(house)
                 values |= saturated(house, suffix)
+                if workers == 1:
+                    values |= by_places(house)
     return [Answered(f"{FACES} faces, both servers on {cores} cores", values)]
 
 
@@ -101,6 +113,31 @@ def at_rest(house: Estate) -> Mapping[str, float]:
         "http_p50_ms": median(counted),
         "http_p95_ms": quantiles(counted, n=20)[-1],
     }
+
+
+def by_places(house: Estate) -> Mapping[str, float]:
+    """Uncached searches a second, of small photos and by the inference tier's workers x threads."""
+    small = small_photos(house.folder / "phone", house.folder / "small")
+    rates = {"http_uncached_rps_250px": uncached(house, small)}
+    for workers, threads in PLACES:
+        house.inference.stop()
+        house.restart_inference({"WORKERS": f"{workers}", "THREADS": f"{threads}"})
+        rates[f"http_uncached_rps_{workers}x{threads}"] = uncached(house, house.folder / "phone")
+    return rates
+
+
+def uncached(house: Estate, photos: Path) -> float:
+    loads.load(house, photos, UNCACHED_RATE / 10, LOAD_S / 3, 0.0)  # warms up
+    return loads.saturate(house, photos, UNCACHED_RATE, LOAD_S, 0.0).per_s
+
+
+def small_photos(source: Path, folder: Path) -> Path:
+    folder.mkdir()
+    for file in source.iterdir():
+        with Image.open(file) as photo:
+            photo.thumbnail((SMALL_PX, SMALL_PX))
+            photo.save(folder / file.name, quality=90)
+    return folder
 
 
 def saturated(house: Estate, suffix: str) -> Mapping[str, float]:

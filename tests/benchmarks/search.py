@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from generated_faces import SEED, STAMP, Population, enrol, face_id, person_id
+from generated_faces import STAMP, Population, enrol, face_id, person_id
+from growth import Growth
+from timing import Measured
 
 from inference_server.gallery import ChangeLog, VectorIndex, Vectors
 from inference_server.gallery.exact_index import ExactIndex
@@ -25,7 +27,6 @@ from inference_server.gallery.shelf import FolderShelf
 from inference_server.gallery.store import SqlStore
 
 DATA = "people made by tests/benchmarks/generated_faces.py"
-PLOT = Path(__file__).parents[1] / "reports" / "search-growth.png"
 SIZES = {"1k": 1_000, "10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 PROBES = 1000
 BRUTE_FORCE_PROBES = 60
@@ -57,7 +58,7 @@ class Measurement:
         return "\n".join([self.title, *lines])
 
 
-def run(rounds: int) -> list[Measurement]:
+def run(rounds: int) -> list[Measured]:
     """Every size, people and noise; then the growth. There are 1,000 probes, not `rounds`."""
     measured = [measure("people", name) for name in SIZES]
     measured += [measure("uniform", name) for name in ("100k", "1m")]
@@ -183,28 +184,20 @@ def brute_force_answer(
     return list(answer.values())[:TOP_K]
 
 
-def draw_growth(values: Mapping[str, float]) -> Measurement:
-    """Time against size; the slope in the log-log plot is the exponent of the growth."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
-    exponents = {}
-    for way in (*WAYS, "_brute_force"):
-        times = [values[f"search_{size}{way}_p50_ms"] for size in SIZES]
-        slope = float(np.polyfit(np.log(list(SIZES.values())), np.log(times), 1)[0])
-        exponents[f"search{way}_growth_exponent"] = slope
-        axes.loglog(
-            list(SIZES.values()), times, "o-", label=f"{way.strip('_') or 'exact'}: n^{slope:.2f}"
-        )
-    axes.set(xlabel="faces", ylabel="p50 of a search, ms, one core", title="Top 5 persons, exact")
-    axes.legend()
-    axes.grid(visible=True, which="both", alpha=0.3)
-    figure.savefig(PLOT, dpi=120, metadata={"Software": None})
-    plt.close(figure)
-    return Measurement(f"Growth, seed {SEED}", exponents)
+def draw_growth(values: Mapping[str, float]) -> Growth:
+    ways = {
+        "exact": "",
+        **{way.strip("_"): way for way in WAYS if way},
+        "brute_force": "_brute_force",
+    }
+    times = {
+        label: [values[f"search_{size}{way}_p50_ms"] for size in SIZES]
+        for label, way in ways.items()
+    }
+    sizes = list(SIZES.values())
+    growth = Growth("search", "faces", "p50 of a search for 5 persons, ms, one core", sizes, times)
+    growth.draw()
+    return growth
 
 
 if __name__ == "__main__":

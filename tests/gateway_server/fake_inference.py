@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,6 +21,7 @@ FACE = {
     "quality": 78,
     "warnings": [],
 }
+IMAGES = {"image/jpeg", "image/png", "image/webp", "image/heic"}
 REFUSED_FACES = {"no-face", "face-too-small", "quality-too-low"}
 LEAD_ABOVE = 0.8
 CARD = "# Model card\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n<script>alert(1)</script>\n"
@@ -117,7 +117,7 @@ class FakeInference:
         return JSONResponse({**self._size(), "models": self.models})
 
     async def _match(self, request: Request) -> Response:
-        sha256, options = await _read_form(request)
+        sha256, options = await _read_sent(request)
         if sha256 in self.refusals:
             return self._refuse(sha256)
         top_k = int(options.get("top_k", "5"))
@@ -149,13 +149,13 @@ class FakeInference:
         return [_candidate(rank, *one) for rank, one in ranked]
 
     async def _heatmap(self, request: Request) -> Response:
-        sha256, options = await _read_form(request)
+        sha256, options = await _read_sent(request)
         label = f"{sha256} {options.get('model')} {options.get('face')}"
         return Response(b"\x89PNG\r\n\x1a\n" + label.encode(), media_type="image/png")
 
     async def _faces(self, request: Request) -> Response:
         """Nothing is demanded of the faces: only a photo that cannot be read is refused."""
-        sha256, _ = await _read_form(request)
+        sha256, _ = await _read_sent(request)
         refusal = self.refusals.get(sha256)
         if refusal and refusal.slug not in REFUSED_FACES:
             return self._refuse(sha256)
@@ -172,7 +172,7 @@ class FakeInference:
         )
 
     async def _thumbnail(self, request: Request) -> Response:
-        sha256, options = await _read_form(request)
+        sha256, options = await _read_sent(request)
         refusal = self.refusals.get(sha256)
         if refusal and refusal.slug not in REFUSED_FACES:
             return self._refuse(sha256)
@@ -203,7 +203,7 @@ class FakeInference:
         return JSONResponse(body, status_code=200 if existed else 201)
 
     async def _enrol(self, request: Request) -> Response:
-        sha256, options = await _read_form(request)
+        sha256, options = await _read_sent(request)
         person_id = request.path_params["person_id"]
         if sha256 in self.refusals:
             return self._refuse(sha256)
@@ -269,14 +269,10 @@ def _candidate(rank: int, similarity: float, person_id: str, face_id: str) -> di
     }
 
 
-async def _read_form(request: Request) -> tuple[str, dict[str, str]]:
-    """The photo's sha256, and the other fields."""
-    async with request.form() as form:
-        options = {name: value for name, value in form.items() if isinstance(value, str)}
-        photo = form["photo"]
-        assert isinstance(photo, UploadFile)
-        assert photo.content_type in {"image/jpeg", "image/png", "image/webp", "image/heic"}
-        return hashlib.sha256(await photo.read()).hexdigest(), options
+async def _read_sent(request: Request) -> tuple[str, dict[str, str]]:
+    """The photo's sha256, and the options."""
+    assert request.headers["content-type"] in IMAGES
+    return hashlib.sha256(await request.body()).hexdigest(), dict(request.query_params)
 
 
 def internal_error(request: Request) -> Response:

@@ -16,6 +16,7 @@ from tests.gateway_server.photos import make_photo
 EVERYONE, OPERATORS, ANYBODY = set(ROLES), {"operator", "admin"}, set(ROLES) | {None}
 ROUTES = {
     "POST /v1/searches": EVERYONE,
+    "GET /v1/searches": OPERATORS,
     "GET /v1/searches/{search_id}": EVERYONE,
     "GET /v1/searches/{search_id}/events": EVERYONE,
     "GET /v1/searches/{search_id}/photo": EVERYONE,
@@ -29,7 +30,10 @@ ROUTES = {
     "GET /v1/persons/{person_id}": OPERATORS,
     "PATCH /v1/persons/{person_id}": OPERATORS,
     "DELETE /v1/persons/{person_id}": OPERATORS,
+    "POST /v1/persons/{person_id}/merge": OPERATORS,
     "POST /v1/persons/{person_id}/faces": OPERATORS,
+    "GET /v1/persons/{person_id}/faces/{face_id}/photo": OPERATORS,
+    "POST /v1/photos/check": OPERATORS,
     "DELETE /v1/persons/{person_id}/faces/{face_id}": OPERATORS,
     "GET /v1/leads": OPERATORS,
     "GET /v1/failures": OPERATORS,

@@ -58,7 +58,9 @@ async def test_what_is_no_json_is_documented_by_its_media_types(document):
     }
 
     assert told.pop("/metrics") == {"text/plain"}
-    for photo in ("/v1/searches/{search_id}", "/v1/persons/{person_id}/faces/{face_id}"):
+    candidate = "/v1/searches/{search_id}/candidates/{person_id}"
+    face = "/v1/persons/{person_id}/faces/{face_id}"
+    for photo in ("/v1/searches/{search_id}", candidate, face):
         assert told.pop(f"{photo}/photo") == set(TYPES)
     assert len(told) == 2
     assert all(kinds == {"image/png"} for kinds in told.values())

@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--ray")
     asked = parser.parse_args()
     run.BATCH_FACES = 4  # type: ignore[misc]
-    asked.report, asked.processes = None, PROCESSES
+    asked.report, asked.processes, asked.bring_back = None, PROCESSES, False
     return command.run(asked, Settings.without_token(os.environ), LoadPainted())
 
 

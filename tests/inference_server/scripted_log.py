@@ -56,6 +56,9 @@ class ScriptedLog:
     def moment(self) -> Moment:
         return Moment(self.now, self.name)
 
+    def was_at(self, moment: Moment) -> bool:
+        return moment.mark == self.name and moment.version <= self.now
+
     @contextmanager
     def news(self, since: Moment, stamp: ModelStamp) -> Iterator[News]:
         self.asked_for_changes += 1
@@ -85,7 +88,7 @@ class ScriptedLog:
     def pages(self, after: int, stamp: ModelStamp) -> Iterator[Page]:
         self.asked_for_changes += 1
         came = self._faces(face for face, row in self.faces_by_id.items() if row[0] > after)
-        yield Page(self.now, self._removed(after), came, self.counts())
+        yield Page(self.moment(), self._removed(after), came, self.counts())
 
     def faces(self, face_ids: Sequence[str], stamp: ModelStamp) -> VersionedFaces:
         return self._faces(face_id for face_id in face_ids if face_id in self.faces_by_id)

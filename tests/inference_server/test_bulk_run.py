@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from io import StringIO
@@ -20,6 +20,7 @@ from inference_server.bulk.run import BulkEnrolment, derived_face_id
 from inference_server.bulk.sources import open_source
 from inference_server.bulk.worker import PhotoEmbedder
 from inference_server.face_pipeline import stamp_of
+from inference_server.gallery import PersonNotFound
 from inference_server.gallery.store import SqlStore
 from tests.inference_server.bulk_sources import (
     SOURCES,
@@ -52,13 +53,19 @@ class HereExecutor:
 
 
 def enrol_source(
-    store: SqlStore, source: Path, executor: HereExecutor | None = None, report: Path | None = None
+    store: SqlStore,
+    source: Path,
+    executor: HereExecutor | None = None,
+    report: Path | None = None,
+    *,
+    bring_back: bool = False,
 ) -> Progress:
     executor = executor or HereExecutor()
     opened = open_source(source, MAX_PHOTO_BYTES)
     with closing(Report(report)) as told:
         progress = Progress(opened.count(), told, StringIO())
-        BulkEnrolment(store, executor, stamp_of(executor.pipeline), progress).run(opened)
+        stamp = stamp_of(executor.pipeline)
+        BulkEnrolment(store, executor, stamp, progress, bring_back=bring_back).run(opened)
     return progress
 
 
@@ -103,6 +110,67 @@ def test_the_gallery_is_as_if_each_photo_had_come_over_http(
     assert refused == list(progress.reasons.elements()) == ["no-face"]
     assert vectors(bulk) == vectors(file_store)
     bulk.close()
+
+
+class DeletingExecutor(HereExecutor):
+    """Somebody deletes people and a face while the photos are embedded."""
+
+    def __init__(self, delete: Callable[[], None]) -> None:
+        super().__init__()
+        self._delete = delete
+
+    def run(self, photos: Iterable[Photo]) -> Iterator[Outcome]:
+        embedded = list(super().run(photos))
+        self._delete()
+        yield from embedded
+
+
+def delete_unknown(store: SqlStore, person_id: str) -> None:
+    """As after the gallery was lost: who deletes is told 404."""
+    with pytest.raises(PersonNotFound):
+        store.remove_person(person_id)
+
+
+def test_whoever_is_deleted_during_a_run_does_not_come_back(store: SqlStore, tmp_path: Path):
+    photos = painted_photos(people=4, photos=2)
+    source = as_folder(photos, tmp_path)
+    store.add_person("person-001")
+
+    def delete() -> None:
+        store.remove_person("person-001")
+        delete_unknown(store, "person-002")
+
+    progress = enrol_source(store, source, DeletingExecutor(delete))
+
+    assert progress.reasons == {"deleted": 4}
+    assert sorted(enrolled(store)) == ["person-000", "person-003"]
+    assert enrol_source(store, source).reasons == {"deleted": 4}, "nor in the next run"
+
+
+def test_a_face_that_was_deleted_does_not_come_back_though_its_person_stays(
+    store: SqlStore, tmp_path: Path
+):
+    source = as_folder(painted_photos(people=1, photos=3), tmp_path)
+    enrol_source(store, source)
+    gone = enrolled(store)["person-000"][0]
+    store.remove_face("person-000", gone)
+    assert enrol_source(store, source).reasons == {"deleted": 1}
+    assert gone not in enrolled(store)["person-000"]
+
+
+@pytest.mark.parametrize("how", ["registered again", "brought back"])
+def test_whoever_was_deleted_comes_back_when_somebody_says_so(
+    store: SqlStore, tmp_path: Path, how: str
+):
+    source = as_folder(painted_photos(people=2, photos=2), tmp_path)
+    enrol_source(store, source)
+    store.remove_person("person-000")
+    if how == "registered again":
+        store.add_person("person-000")
+    progress = enrol_source(store, source, bring_back=how == "brought back")
+    assert (progress.faces, progress.reasons) == (2, {})
+    assert len(enrolled(store)["person-000"]) == 2
+    assert enrol_source(store, source).reasons == {}
 
 
 def test_a_second_run_embeds_nothing_again(store: SqlStore, tmp_path: Path):

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from inference_server.app import create_app
-from inference_server.gallery import MODELS, Changes, Counts, Gallery, StoreUnavailable
+from inference_server.gallery import (
+    BEGINNING,
+    MODELS,
+    Changes,
+    Counts,
+    Gallery,
+    Moment,
+    StoreUnavailable,
+)
 from inference_server.gallery.ledger import Page, SqlLedger
 from inference_server.gallery.milvus_connection import MilvusConnection, check_index_url
 from inference_server.gallery.milvus_faces import MilvusFaces
@@ -67,7 +75,7 @@ def test_who_finds_the_position_of_another_worker_writes_nothing(
     index_of(log, faces).counts()
     pages: list[Page] = []
     index_of(log, faces).follow(pages.append)
-    assert faces.position() == log.now
+    assert faces.position() == log.moment()
     assert [len(page.faces.face_ids) for page in pages] == [0]
 
 
@@ -75,10 +83,10 @@ def test_a_worker_killed_before_it_told_its_position_loses_nothing(
     log: ScriptedLog, faces: MilvusFaces
 ):
     faces.apply(read_page(log, 0))  # and then it was gone
-    assert faces.position() == 0
+    assert faces.position() == BEGINNING
     index = index_of(log, faces)
     assert found(index, log, "f7")[0] == "f7"
-    assert (faces.position(), len(row_ids(faces))) == (log.now, 20)
+    assert (faces.position(), len(row_ids(faces))) == (log.moment(), 20)
 
 
 def test_what_a_late_worker_writes_of_a_deleted_face_is_not_answered(
@@ -111,14 +119,14 @@ class LateLedger(ScriptedLog):
         self._log = log
         self.before_second_page = lambda: None
 
-    def version(self) -> int:
-        return self._log.version()
+    def moment(self) -> Moment:
+        return self._log.moment()
 
     def pages(self, after: int, stamp: object):
         first = read_page(self._log, 0)
         self.before_second_page()
         yield replace(first, counts=None)
-        yield read_page(self._log, first.version)
+        yield read_page(self._log, first.moment.version)
 
 
 def test_a_late_worker_does_not_delete_who_came_back(log: ScriptedLog, faces: MilvusFaces):
@@ -133,10 +141,33 @@ def test_a_late_worker_does_not_delete_who_came_back(log: ScriptedLog, faces: Mi
     assert found(index, log, "f7")[0] == "f7"
 
 
+def test_vectors_of_another_gallery_are_not_taken_for_ours(log: ScriptedLog, faces: MilvusFaces):
+    """Its database went another way to the same version, from a backup that was put back."""
+    index_of(log, faces).counts()
+    other = ScriptedLog("restored")
+    for number, vector in enumerate(unit_vectors(20, seed=30)):
+        other.enrol(f"q{number}", f"g{number}", vector)
+    index_of(other, faces).counts()
+    assert faces.position() == other.moment()
+    assert {row.partition("@")[0] for row in row_ids(faces)} == {f"g{n}" for n in range(20)}
+
+
+def test_a_gallery_exchanged_under_a_running_worker_is_noticed(
+    log: ScriptedLog, faces: MilvusFaces
+):
+    index = index_of(log, faces)
+    index.counts()
+    log.name = "restored"
+    log.faces_by_id.pop("f7")
+    assert "f7" not in found(index, log, "f7")
+    assert faces.position() == log.moment()
+    assert len(row_ids(faces)) == 19
+
+
 def test_a_late_worker_does_not_put_the_position_back(log: ScriptedLog, faces: MilvusFaces):
     index_of(log, faces).counts()
-    faces.reach(5)
-    assert faces.position() == log.now
+    faces.reach(Moment(5, log.name))
+    assert faces.position() == log.moment()
 
 
 def test_a_collection_that_somebody_dropped_is_built_anew(
@@ -161,8 +192,8 @@ def test_two_workers_may_make_the_collections_at_the_same_moment(
         worker._positions.start_anew()
         worker._rows.make(schema, face_indexes(FLAT))
         worker.apply(page)
-        worker.reach(page.version)
-    assert (workers[0].position(), len(row_ids(workers[0]))) == (log.now, 20)
+        worker.reach(page.moment)
+    assert (workers[0].position(), len(row_ids(workers[0]))) == (log.moment(), 20)
 
 
 @pytest.mark.parametrize("kind", ["HNSW", "IVF_SQ8"])
@@ -302,7 +333,8 @@ def assert_the_same(pages: list[Page], changes: Changes) -> None:
     ]
     assert sorted(came) == sorted(zip(changes.face_ids, changes.person_ids, strict=True))
     assert frozenset().union(*(page.removed for page in pages)) == changes.removed
-    assert [page.version for page in pages] == sorted({page.version for page in pages})
+    versions = [page.moment.version for page in pages]
+    assert versions == sorted(set(versions))
 
 
 def test_the_ledger_reads_faces_in_their_order_page_by_page(store: SqlStore):

@@ -150,6 +150,26 @@ def test_the_photo_lies_where_its_view_says() -> None:
     assert view.canvas[31, 31].tolist() == [90] * 3
 
 
+@pytest.mark.parametrize(
+    ("width", "height"), [(1301, 977), (977, 1301), (2600, 1800), (3999, 3001)]
+)
+def test_the_whole_of_a_large_photo_lies_where_its_view_says(width: int, height: int) -> None:
+    rgb = picture(width, height)
+    left, top = round(0.9 * width) - 40, round(0.9 * height) - 40
+    rgb[top : top + 80, left : left + 80] = 255
+    view = detect.view_of(rgb, 320)
+    bright = np.argwhere(view.canvas[:, :, 0] > 200)
+    expected = np.array([top + 40, left + 40]) * view.scale
+    assert np.abs(bright.mean(axis=0) + 0.5 - expected).max() < 0.6
+    assert max(view.canvas.shape) == 320
+
+
+def test_a_large_photo_is_averaged_not_sampled() -> None:
+    stripes = np.zeros((1280, 1280, 3), np.uint8)
+    stripes[:, ::2] = 255
+    assert set(detect.view_of(stripes, 320).canvas.ravel().tolist()) <= {127, 128}
+
+
 def test_a_closer_look_replaces_the_earlier_and_keeps_whom_it_missed() -> None:
     closer = [face(11, 10, 20, 20, 0.6)]
     earlier = [face(10, 10, 20, 20, 0.9), face(100, 100, 20, 20, 0.8)]

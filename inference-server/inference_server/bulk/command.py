@@ -53,7 +53,10 @@ def run(asked: argparse.Namespace, settings: Settings, load: LoadPipeline) -> in
         progress = Progress(source.count(), report)
         try:
             with _executor(asked, load) as executor:
-                BulkEnrolment(store, executor, stamp, progress).run(source)
+                enrolment = BulkEnrolment(
+                    store, executor, stamp, progress, bring_back=asked.bring_back
+                )
+                enrolment.run(source)
         except KeyboardInterrupt:
             print("\nBroken off; the same command goes on.", file=sys.stderr)
             return INTERRUPTED

@@ -35,6 +35,8 @@ BATCH_WITHIN_S: Final = 5.0
 """What a kill costs at most: so long, a finished face may wait to be written."""
 BEST_FACE: Final = 0  # faces of a photo come most prominent first
 DERIVED_CHARS: Final = 32
+DELETED: Final = "deleted"
+STAYS_DELETED: Final = "The face or its person has been deleted; --bring-back enrols them again."
 
 Read = tuple[Listed, bytes | PhotoRefused, str]
 
@@ -46,7 +48,9 @@ class BulkStore(Protocol):
         self, person_ids: Sequence[str], photo_sha256s: Sequence[str], stamp: ModelStamp
     ) -> Sequence[Enrolled]: ...
 
-    def add_faces(self, references: Sequence[Reference]) -> Sequence[Written]: ...
+    def add_faces(
+        self, references: Sequence[Reference], *, bring_back: bool
+    ) -> Sequence[Written]: ...
 
 
 class Observer(Protocol):
@@ -62,15 +66,25 @@ class Observer(Protocol):
 
 
 class BulkEnrolment:
-    """`stamp`: of the pipeline that the executor's processes must have, too."""
+    """`stamp`: of the pipeline that the executor's processes must have, too.
+
+    `bring_back`: persons and faces that have been deleted, too.
+    """
 
     def __init__(
-        self, store: BulkStore, executor: Executor, stamp: ModelStamp, observer: Observer
+        self,
+        store: BulkStore,
+        executor: Executor,
+        stamp: ModelStamp,
+        observer: Observer,
+        *,
+        bring_back: bool = False,
     ) -> None:
         self._store = store
         self._executor = executor
         self._stamp = stamp
         self._observer = observer
+        self._bring_back = bring_back
 
     def run(self, source: Source) -> None:
         """To the source's end.
@@ -118,12 +132,17 @@ class BulkEnrolment:
                 yield outcome
 
     def _write(self, batch: Sequence[Embedded]) -> None:
-        written = self._store.add_faces([one.reference for one in batch])
+        references = [one.reference for one in batch]
+        written = self._store.add_faces(references, bring_back=self._bring_back)
         for one, outcome in zip(batch, written, strict=True):
             if outcome == "in-use":
                 in_use = FaceIdInUse(one.reference.face_id)
                 person_id = one.reference.person_id
                 self._observer.refused(Refused(one.name, person_id, in_use.slug, str(in_use)))
+            elif outcome == "deleted":
+                self._observer.refused(
+                    Refused(one.name, one.reference.person_id, DELETED, STAYS_DELETED)
+                )
             elif outcome == "repeated":  # the same photo twice in one source
                 self._observer.known(one.name)
         self._observer.enrolled(sum(one in {"new", "replaced"} for one in written))

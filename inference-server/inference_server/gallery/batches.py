@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from inference_server.gallery import ModelStamp, Reference
 
-Written = Literal["new", "replaced", "repeated", "in-use"]
-"""`replaced`: other networks or settings had made its vectors; `in-use`: see FaceIdInUse."""
+Written = Literal["new", "replaced", "repeated", "in-use", "deleted"]
+"""`replaced`: other networks or settings had made its vectors; `in-use`: see FaceIdInUse;
+`deleted`: the face, or its person, has been, and stays so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,20 @@ class Batch:
     written: Sequence[Reference]
 
 
-def settle(references: Sequence[Reference], stored: Mapping[str, Trace]) -> Batch:
-    """`stored`: by face_id, of the batch's own."""
+def settle(
+    references: Sequence[Reference],
+    stored: Mapping[str, Trace],
+    departed: Collection[str] = frozenset(),
+) -> Batch:
+    """`stored`: by face_id, of the batch's own; `departed`: face_ids of the deleted among them."""
     known = dict(stored)
     written: dict[str, Reference] = {}
     outcomes: list[Written] = []
     for reference in references:
         before = known.get(reference.face_id)
         outcome: Written = "new" if before is None else before.meets(reference)
+        if reference.face_id in departed:
+            outcome = "deleted"
         if outcome in {"new", "replaced"}:
             written[reference.face_id] = reference
             known[reference.face_id] = _trace_of(reference)

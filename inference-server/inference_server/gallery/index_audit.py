@@ -43,7 +43,7 @@ class Audit:
         Raises:
             StoreUnavailable
         """
-        version, position = self._ledger.version(), self._faces.position()
+        version, position = self._ledger.moment().version, self._faces.position()
         compared = missing = differing = 0
         for page in face_pages(self._ledger, self._stamp):
             absent, other = self._compare(page, version)
@@ -56,7 +56,7 @@ class Audit:
         surplus = self._surplus(version)
         if repair:
             self._faces.remove_rows(surplus)
-        behind = max(version - position, 0) if compared else 0
+        behind = max(version - position.version, 0) if compared else 0
         return Findings(compared, behind, missing, differing, len(surplus))
 
     def _compare(self, page: VersionedFaces, version: int) -> tuple[list[int], list[int]]:

@@ -12,7 +12,8 @@ from typing import Final, Protocol
 
 from sqlalchemy import Connection, select
 
-from inference_server.gallery import Counts, ModelStamp, Vectors
+from inference_server.gallery import Counts, ModelStamp, Moment, Vectors
+from inference_server.gallery.news import moment_of, was_at
 from inference_server.gallery.rows import AnyRow, vectors_of
 from inference_server.gallery.stamped import stamped
 from inference_server.gallery.store import SqlStore, version_of
@@ -43,12 +44,12 @@ class VersionedFaces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Page:
-    """The changes up to `version`; removals come first. The last one knows the counts, too.
+    """The changes up to `moment`; removals come first. The last one knows the counts, too.
 
     A face that came and changed again later is in the later page only.
     """
 
-    version: int
+    moment: Moment
     removed: frozenset[str]
     faces: VersionedFaces
     counts: Counts | None
@@ -57,7 +58,11 @@ class Page:
 class Ledger(Protocol):
     """The change log, in pages, and its vectors by face."""
 
-    def version(self) -> int: ...
+    def moment(self) -> Moment: ...
+
+    def was_at(self, moment: Moment) -> bool:
+        """Whether this gallery has been there, and not another whose vectors were left behind."""
+        ...
 
     def pages(self, after: int, stamp: ModelStamp) -> Iterator[Page]:
         """At least one; each is of a moment of its own, the last of one after this call."""
@@ -79,14 +84,18 @@ class SqlLedger:
         self._store = store
         self._page_faces = page_faces
 
-    def version(self) -> int:
-        return self._store.version()
+    def moment(self) -> Moment:
+        return self._store.moment()
+
+    def was_at(self, moment: Moment) -> bool:
+        with self._store.reading() as connection:
+            return was_at(connection, moment)
 
     def pages(self, after: int, stamp: ModelStamp) -> Iterator[Page]:
         page = self._page(after, stamp)
         yield page
         while page.counts is None:
-            page = self._page(page.version, stamp)
+            page = self._page(page.moment.version, stamp)
             yield page
 
     def faces(self, face_ids: Sequence[str], stamp: ModelStamp) -> VersionedFaces:
@@ -111,7 +120,7 @@ class SqlLedger:
             )
             came = select(faces).where(faces.c.version > after, faces.c.version <= until)
             return Page(
-                version=until,
+                moment=moment_of(connection, until),
                 removed=frozenset(connection.execute(gone).scalars()),
                 faces=_faces_of(connection.execute(came).all()),
                 counts=Counts(*read_tally(connection, stamp), now) if until == now else None,

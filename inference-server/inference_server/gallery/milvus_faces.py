@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from inference_server.gallery import Embedding, ModelStamp
+from inference_server.gallery import BEGINNING, Embedding, ModelStamp, Moment
 from inference_server.gallery.ledger import Page, VersionedFaces
 from inference_server.gallery.milvus_collection import (
     NAMED_AT_ONCE,
@@ -52,13 +52,13 @@ class MilvusFaces:
         self._stamp = stamp
         self._kind = kind
 
-    def position(self) -> int:
-        """The latest version of the gallery that somebody has seen arrive here; 0 if nobody.
+    def position(self) -> Moment:
+        """The latest moment of the gallery that somebody has seen arrive here; or BEGINNING.
 
         To be asked first: a Milvus that was started anew may have to load the rows.
         """
         if not self._rows.exists():
-            return 0
+            return BEGINNING
         self._rows.load()
         return self._positions.latest()
 
@@ -73,10 +73,10 @@ class MilvusFaces:
             self._make_once(faces)
             self._rows.upsert(face_rows(faces), at_once=_batch_rows(faces))
 
-    def reach(self, version: int) -> None:
-        """To be told after everything up to `version` has been applied."""
+    def reach(self, moment: Moment) -> None:
+        """To be told after everything up to `moment` has been applied."""
         if self._rows.exists():
-            self._positions.tell(version)
+            self._positions.tell(moment)
 
     def drop(self) -> None:
         """If it is there."""
@@ -114,7 +114,7 @@ class MilvusFaces:
         """Who went and came back is deleted up to the version at which they came."""
         back = dict(zip(page.faces.face_ids, page.faces.versions, strict=True))
         for batch in in_batches(sorted(page.removed - back.keys()), NAMED_AT_ONCE):
-            self._rows.delete(f"face_id in {quoted(batch)} and version <= {page.version}")
+            self._rows.delete(f"face_id in {quoted(batch)} and version <= {page.moment.version}")
         for batch in in_batches(sorted(page.removed & back.keys()), NAMED_AT_ONCE):
             older = (f"(face_id == {quoted(one)} and version < {back[one]})" for one in batch)
             self._rows.delete(" or ".join(older))

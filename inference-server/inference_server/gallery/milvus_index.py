@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Final
 
 from inference_server.gallery import (
+    BEGINNING,
     Counts,
     Embedding,
     ModelStamp,
@@ -39,6 +40,7 @@ class MilvusIndex:
         self.faces: Final = faces
         self._ledger = ledger
         self._counts: Counts | None = None
+        self._moment = BEGINNING  # at which they were counted, or earlier
         self._advancing = Lock()
 
     def search(self, model: str, probe: Embedding, top_k: int) -> SearchResult:
@@ -75,18 +77,18 @@ class MilvusIndex:
     def follow(self, on_page: Callable[[Page], None] = lambda _: None) -> Counts:
         """Brings the collection up to date, page by page; broken off, it goes on from there.
 
-        A position that the log has not reached yet is of a gallery before a backup was put back:
-        the collection starts anew. The log is asked after the position, so that it is not merely
-        another worker that was faster.
+        A position where this gallery never was is of another one, or of this one before a backup
+        was put back: the collection starts anew. The log is asked after the position, so that it
+        is not merely another worker that was faster.
         """
         position = self.faces.position()
-        if self._ledger.version() < position:
+        if position != BEGINNING and not self._ledger.was_at(position):
             self.faces.drop()
-            position = 0
-        for page in self._ledger.pages(position, self.stamp):
+            position = BEGINNING
+        for page in self._ledger.pages(position.version, self.stamp):
             self.faces.apply(page)
-            if page.version > position:
-                self.faces.reach(page.version)
+            if page.moment.version > position.version and page.moment.mark:
+                self.faces.reach(page.moment)
             on_page(page)
             counts = page.counts
         assert counts is not None  # noqa: S101 - the last page knows them
@@ -95,13 +97,14 @@ class MilvusIndex:
     def _caught_up(self) -> Counts:
         """After all that was committed before this call; one row read if nothing was."""
         counts = self._counts
-        if counts is None or self._ledger.version() != counts.version:
+        if counts is None or self._ledger.moment() != self._moment:
             with self._advancing:
                 counts = self._advanced()
         return counts
 
     def _advanced(self) -> Counts:
         """Asks again, now that no other thread is advancing."""
-        if self._counts is None or self._ledger.version() != self._counts.version:
-            self._counts = self.follow()
+        moment = self._ledger.moment()
+        if self._counts is None or moment != self._moment:
+            self._counts, self._moment = self.follow(), moment
         return self._counts

@@ -17,6 +17,7 @@ from face_models.spec import digest_of
 from inference_server.gallery import ID_CHARS, MODELS, ModelStamp
 from inference_server.gallery.ledger import VersionedFaces
 from inference_server.gallery.milvus_collection import Row
+from inference_server.gallery.tables import MARK_CHARS
 
 if TYPE_CHECKING:
     from pymilvus import CollectionSchema
@@ -109,7 +110,7 @@ def face_id_of(row: str) -> str:
 
 
 def position_schema() -> CollectionSchema:
-    """`collection` has followed the change log up to `version`; Milvus wants a vector with it."""
+    """`collection` has followed the change log to `version`, `mark`; Milvus wants a vector, too."""
     from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema()
@@ -117,6 +118,7 @@ def position_schema() -> CollectionSchema:
     schema.add_field("position_id", DataType.VARCHAR, is_primary=True, max_length=position_chars)
     schema.add_field("collection", DataType.VARCHAR, max_length=NAME_CHARS)
     schema.add_field("version", DataType.INT64)
+    schema.add_field("mark", DataType.VARCHAR, max_length=MARK_CHARS)
     schema.add_field("unused", DataType.FLOAT_VECTOR, dim=2)
     return schema
 

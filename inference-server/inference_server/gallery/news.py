@@ -32,7 +32,7 @@ def read_moment(connection: Connection) -> Moment:
 
 def read_news(connection: Connection, since: Moment, stamp: ModelStamp) -> News:
     """Everything, if this gallery never was at the moment."""
-    anew = not _was_at(connection, since)
+    anew = not was_at(connection, since)
     version = -1 if anew else since.version
     faces = stamped(stamp, few=not anew)
     came = select(faces).where(faces.c.version > version)
@@ -46,9 +46,14 @@ def read_news(connection: Connection, since: Moment, stamp: ModelStamp) -> News:
     )
 
 
-def _was_at(connection: Connection, since: Moment) -> bool:
-    known = select(change.c.mark).where(change.c.version == since.version)
-    return since.mark != "" and connection.execute(known).scalar() == since.mark
+def was_at(connection: Connection, since: Moment) -> bool:
+    return since.mark != "" and moment_of(connection, since.version) == since
+
+
+def moment_of(connection: Connection, version: int) -> Moment:
+    """Without a mark if a server from before there were marks made that change."""
+    mark = select(change.c.mark).where(change.c.version == version)
+    return Moment(version, connection.execute(mark).scalar() or "")
 
 
 def _removed(connection: Connection, version: int) -> frozenset[str]:

@@ -24,6 +24,12 @@ from inference_server.gallery import (
 )
 from inference_server.gallery.batches import Enrolled, Written, settle
 from inference_server.gallery.database import open_database, outages_translated
+from inference_server.gallery.departures import (
+    departed,
+    forget_departures,
+    forget_departures_of,
+    note_departure,
+)
 from inference_server.gallery.news import draw_mark, read_moment, read_news
 from inference_server.gallery.origins import read_enrolled, read_traces
 from inference_server.gallery.rows import changes_of, faces_by_person, reference_of, row_of
@@ -50,6 +56,7 @@ class SqlStore:
 
     def add_person(self, person_id: str) -> tuple[Person, bool]:
         with self._writing() as connection:
+            forget_departures(connection, "person", [person_id])
             if _person_exists(connection, person_id):
                 faces = _faces_by_person(connection, [person_id])
                 return Person(person_id, faces.get(person_id, ())), False
@@ -70,6 +77,7 @@ class SqlStore:
             if not missing:
                 return stored or reference, False
             version = next_version(connection)
+            forget_departures(connection, "face", [reference.face_id])
             with tallied(connection, [reference.person_id]):
                 if stored is not None and len(missing) <= len(also):  # some vectors are wanted
                     add_embeddings(connection, missing, version)
@@ -79,13 +87,19 @@ class SqlStore:
                 add_embeddings(connection, also, version)
                 return reference, stored is None
 
-    def add_faces(self, references: Sequence[Reference]) -> Sequence[Written]:
+    def add_faces(
+        self, references: Sequence[Reference], *, bring_back: bool = False
+    ) -> Sequence[Written]:
         """Each as `add_face` would, in order; their persons are made where they are missing.
 
-        All of them raise the gallery's version by one, together.
+        Not so whoever was deleted, unless it is said to `bring_back` them. All of them raise the
+        gallery's version by one, together.
         """
         with self._writing() as connection:
-            batch = settle(references, read_traces(connection, [one.face_id for one in references]))
+            if bring_back:
+                forget_departures_of(connection, references)
+            stored = read_traces(connection, [one.face_id for one in references])
+            batch = settle(references, stored, departed(connection, references))
             if batch.written:
                 persons = {one.person_id for one in batch.written}
                 _add_missing_persons(connection, persons)
@@ -98,6 +112,8 @@ class SqlStore:
             return batch.outcomes
 
     def remove_person(self, person_id: str) -> None:
+        with self._writing() as connection:  # a person whose turn in a bulk run comes later, too
+            note_departure(connection, "person", person_id)
         with self._writing() as connection:
             _demand_person(connection, person_id)
             with tallied(connection, [person_id]):
@@ -105,6 +121,8 @@ class SqlStore:
             connection.execute(delete(person).where(person.c.person_id == person_id))
 
     def remove_face(self, person_id: str, face_id: str) -> None:
+        with self._writing() as connection:
+            note_departure(connection, "face", face_id)
         with self._writing() as connection:
             _demand_person(connection, person_id)
             wanted = and_(face.c.person_id == person_id, face.c.face_id == face_id)

@@ -70,6 +70,14 @@ removal = Table(
     comment="What an index has to forget when it catches up",
 )
 
+departure = Table(
+    "departure",
+    metadata,
+    Column("kind", String(6), primary_key=True, comment="person or face"),
+    Column("identifier", _identifier(), primary_key=True),
+    comment="Whoever was deleted stays so for bulk runs; a person who is registered again leaves",
+)
+
 change = Table(
     "change",
     metadata,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -95,8 +96,8 @@ class Estate:
         sessions = {self.inference.pid, *(one.server.pid for one in self.gateways)}
         return sum(map(_processor_s, filter(lambda pid: _session(pid) in sessions, _processes())))
 
-    def restart_inference(self) -> None:
-        self.inference = start_inference(self.plan)
+    def restart_inference(self, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.inference = start_inference(self.plan, settings)
         self.inference.wait_until_ready()
 
     def stop(self) -> None:
