@@ -1,8 +1,6 @@
 """What the phone says of a photo before it is sent, computed on the phone alone."""
 
 import base64
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -86,19 +84,6 @@ def test_what_the_browser_cannot_read_is_left_to_the_server(hints_of):
     photo = {"name": "photo.heic", "mimeType": "image/heic", "buffer": b"\0\0\0\x18ftypheic"}
 
     assert hints_of(photo) == ["unchecked"]
-
-
-def test_the_phones_network_is_the_servers_detector(page):
-    header = page.evaluate(
-        """async () => { const file = await (await fetch('/app/face-finder.bin')).arrayBuffer();
-        const length = new DataView(file).getUint32(0, true);
-        return new TextDecoder().decode(new Uint8Array(file, 4, length)); }"""
-    )
-
-    made_of = json.loads(header)["detector_sha256"]
-    assert made_of == hashlib.sha256(DETECTOR.read_bytes()).hexdigest(), (
-        "python -m tools.face_finder"
-    )
 
 
 def test_it_answers_with_the_servers_numbers_where_there_may_be_a_face(page, people):
