@@ -1,5 +1,6 @@
 """Leads: what waits for reviewers, how their voices become a decision, and how a no sticks."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -177,6 +178,20 @@ async def test_one_reviewer_counts_once_whichever_search_shows_the_pair(found, r
 
     assert await queue(reviewers["ben"], status="confirmed") == []
     assert len(await queue(reviewers["ben"])) == 1
+
+
+async def test_two_who_agree_at_the_same_moment_have_confirmed(running, found, reviewers, phone):
+    """By two searches, so that neither waits for the other's."""
+    search_id, person_id = found
+    again = (await search(phone, make_photo(1))).json()["id"]
+
+    await asyncio.gather(
+        judge(reviewers["ann"], search_id, person_id, "same"),
+        judge(reviewers["ben"], again, person_id, "same"),
+    )
+
+    (lead,) = await rows_of(running, Lead)
+    assert (lead.status, lead.waits) == ("confirmed", False)
 
 
 async def test_a_phones_verdict_is_no_reviewers(found, phone, reviewers):

@@ -108,7 +108,9 @@ async def test_every_transaction_locks_in_one_order(
     ):
         gateway = running.gateway
         ada = await register(operator, 1, 2)
-        await search(operator, make_photo(1))
+        found = await search(operator, make_photo(1))
+        said = {"person_id": ada.rpartition("/")[2], "verdict": "same"}
+        await operator.post(f"{found.headers['location']}/feedback", json=said)
         await search(operator, faceless)
         rows = [
             {"name": "Ada", "reference": "1", "photo": f"{seed}.jpg"} for seed in (3, 4, 9, 9, 5)

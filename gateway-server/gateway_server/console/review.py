@@ -16,7 +16,7 @@ from gateway_server.review.desk import MOST_COUNTED
 from gateway_server.routes.access import FIRST_PAGE, Audited, PageCursor, TheGateway, does
 from gateway_server.tables import is_id
 
-IN_A_STRIP: Final = 12
+IN_A_STRIP: Final = 8
 IN_A_LIST: Final = 25
 Decided = Literal["confirmed", "different", "disputed"]
 Place = Annotated[int, Query(alias="at", ge=0, lt=IN_A_STRIP)]

@@ -89,7 +89,8 @@ async def sign_out(request: Request, _visitor: AnyVisitor, gateway: TheGateway) 
     await _end_session(request, gateway)
     answer = RedirectResponse("/console/sign-in", HTTPStatus.SEE_OTHER)
     answer.delete_cookie(SESSION_COOKIE)
-    answer.headers["Clear-Site-Data"] = '"cache"'
+    if _is_secure(request):
+        answer.headers["Clear-Site-Data"] = '"cache"'
     return answer
 
 

@@ -90,7 +90,7 @@ async def test_a_page_may_load_and_ask_nothing_but_the_gateway(stranger):
     assert set(policy.values()) == {"'self'", "'none'"}
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
     assert page.headers["cache-control"] == "no-store"
-    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["referrer-policy"] == "same-origin"
     assert page.headers["x-content-type-options"] == "nosniff"
 
 

@@ -49,8 +49,14 @@ function drawFaces() {
     faces.style.height = `${photo.clientHeight}px`;
     faces.style.margin = "auto";
   };
+  const showFaceAlone = () => {  // a photo that this browser cannot show: HEIC, for example
+    faces.remove();
+    photo.src = `${photo.src}?size=thumb`;
+  };
   if (photo.complete && photo.naturalWidth) fit();
+  else if (photo.complete) showFaceAlone();
   photo.addEventListener("load", fit);
+  photo.addEventListener("error", showFaceAlone, { once: true });
   new ResizeObserver(fit).observe(photo);
   for (const face of all("[data-face]", faces)) {
     face.addEventListener("click", () => find(`[data-choose="${face.dataset.face}"]`)?.click());
