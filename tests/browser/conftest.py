@@ -2,22 +2,24 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from demo.people import Subject, read_people
 from demo.servers import House, Plan, running
 from mobile_client_mock.client import Client, Connection
 from mobile_client_mock.photo import read_original
 from tests.browser.chromium import MISSING, find_chromium
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import WITHIN_MS, Visitor
 from tests.house.tree import ROOT
 
 PEOPLE = ROOT / "tests" / "data" / "people"
 SCREENSHOTS = ROOT / "runs" / "browser"
 MOST_PEOPLE = 8
+MAX_PHOTO_BYTES = 2_000_000  # a file above it is quickly made
 MARKER = "browser"
 ROLES = ("mobile", "operator", "admin")
 
@@ -38,7 +40,10 @@ def people() -> Sequence[Subject]:
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory, people: Sequence[Subject]) -> Iterator[House]:
-    with running(Plan.on_free_ports(tmp_path_factory.mktemp("house") / "data")) as house:
+    plan = Plan.on_free_ports(tmp_path_factory.mktemp("house") / "data")
+    with pytest.MonkeyPatch.context() as environment, ExitStack() as stack:
+        environment.setenv("MAX_PHOTO_BYTES", str(MAX_PHOTO_BYTES))
+        house = stack.enter_context(running(plan))
         key = house.make_key("operator", "the one who enrols")
         with Client(Connection(house.plan.gateway_url, key)) as client:
             for person in people:
@@ -57,6 +62,7 @@ def browser() -> Iterator[Browser]:
     chromium = find_chromium()
     if chromium is None:
         pytest.skip(MISSING)
+    expect.set_options(timeout=WITHIN_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser

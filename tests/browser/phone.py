@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.pictures import Payload
 from tests.browser.visitor import Visitor
 
+LOOKED_AT_MS = 60_000
 READY = "html[data-ready=yes]"
 _PHOTOS = """async () => (await (await import('/app/store.js')).Store.open()).photos()
     .then(photos => photos.map(({blob, ...photo}) => photo))"""
@@ -43,7 +44,7 @@ class Phone:
         files = [one if isinstance(one, dict) else as_payload(one) for one in photos]
         self.page.set_input_files("#pick", files)
         expect(self.drafts).to_have_count(len(photos))
-        expect(self.page.locator("#draft-list .quiet")).to_have_count(0)
+        expect(self.page.locator("#draft-list .quiet")).to_have_count(0, timeout=LOOKED_AT_MS)
 
     def send(self) -> None:
         self.page.click("#send")

@@ -147,8 +147,7 @@ def test_a_killed_gateway_loses_and_doubles_nothing(visit, house, people, tmp_pa
         expect(phone.page.locator("#sent-list .state", has_text="lead").first).to_be_visible()
     finally:
         first.kill()
-    phone.add(*(pictures.numbered(people[n], n) for n in range(8, 12)))
-    phone.send()
+    queue_many(phone, people, first=8, count=4)
     expect(phone.page.locator("#queue")).to_be_visible()
     second = start_gateway(plan)
     try:

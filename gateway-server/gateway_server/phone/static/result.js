@@ -121,7 +121,7 @@ function card(app, photo, candidate, persons) {
       "div",
       { class: "words" },
       make("h3", {}, name),
-      score(say("result.similarity"), candidate.similarity, percent(candidate.similarity)),
+      score(say("result.similarity"), candidate.similarity, candidate.similarity.toFixed(2)),
       score(say("result.confidence"), candidate.confidence, `${confidenceInWords(candidate.confidence)}, ${percent(candidate.confidence)}`),
       make("p", { class: "quiet" }, chanceInWords(candidate.expected_false_matches, persons)),
     ),
@@ -199,7 +199,7 @@ function column(own, other) {
   const rows = own.answer.candidates.map((one) => {
     const name = one.name ?? say("result.deleted");
     const face = picture(`/v1/searches/${own.searchId}/candidates/${one.person_id}/photo?size=thumb`, "", "face");
-    const words = make("span", {}, make("b", {}, name), make("span", { class: "quiet" }, percent(one.similarity)));
+    const words = make("span", {}, make("b", {}, name), make("span", { class: "quiet" }, one.similarity.toFixed(2)));
     return make("li", { class: alsoThere.has(one.person_id) ? "shared" : "" }, face, words);
   });
   return make("div", { class: "column" }, make("h3", {}, say(`result.model.${own.model}`)), make("ol", {}, ...rows));
