@@ -135,7 +135,8 @@ def _conclusion(report: Document) -> tuple[str, str, str]:
     """In plain words what is shown, and what is not."""
     rule = (
         "A form counts as shown to be better or worse than a control where the interval leaves out "
-        "0 and every seed has the same sign."
+        "0 and every seed, of at least two, has the same sign. Forms with other seeds are compared "
+        "by their differences alone, not by their means."
     )
     told = [
         f"- {kind} than `{control}`: {', '.join(_named(report, control, kind)) or 'none'}"
