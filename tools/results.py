@@ -113,22 +113,30 @@ def drills() -> tuple[tuple[str, ...], Rows]:
 
 
 def channel() -> tuple[tuple[str, ...], Rows]:
-    """The heatmap as fourth channel, as attention, and not at all; validation identities."""
-    report = read(MODEL_REPORTS / "training.json")
-    head = ("fourth channel", "form", "seeds", "AUC", "TAR@FAR 1e-3")
+    """Forms of the heatmap beside a network that is told nothing; validation identities."""
+    report = read(MODEL_REPORTS / "channel.json")
+    control = report["controls"][0]
+    minus = f"minus {control} (95 %)"
+    head = ("form", "seeds", "AUC, alone", minus, "AUC, together", minus)
     rows = [
         (
-            name.removeprefix("channel-"),
             form,
-            str(figures["seeds"]),
-            _spread(figures["auc"]),
-            _spread(figures["tar"]),
+            str(len(one["seeds"])),
+            *_beside_control(one, "alone", control),
+            *_beside_control(one, "together", control),
         )
-        for name, forms in report["over_seeds"].items()
-        if name.startswith("channel-")
-        for form, figures in forms.items()
+        for form, one in report["forms"].items()
     ]
     return head, rows
+
+
+def _beside_control(form: Document, answer: str, control: str) -> tuple[str, str]:
+    auc = _spread(form["figures"][answer]["auc"])
+    if control not in form["minus"]:
+        return auc, ""
+    told = form["minus"][control][answer]["auc"]
+    low, high = told["interval"]
+    return auc, f"{told['mean']:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 def _spread(figure: Document) -> str:
