@@ -38,7 +38,7 @@ from demo.servers import House, Plan, running  # noqa: E402
 
 REPORTS = ROOT / "tests" / "reports"
 AIM_MS: Final = 200.0
-ROUNDS: Final = 30
+ROUNDS: Final = 60
 MOST_OF_A_KIND: Final = 5
 ROW_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
 LINK: Final = re.compile(r'href="(/console/[^"#]*)"')
