@@ -268,6 +268,19 @@ def test_every_view_is_accessible(visit, keys, people, language, dark):
     assert found == {}
 
 
+def test_without_https_the_page_says_what_it_needs(visit, house):
+    """Another name of this machine than localhost is not trusted by the browser."""
+    phone = Phone(visit(phone=True, url=f"http://phone.example:{house.plan.gateway_port}"))
+    phone.page.route("http://phone.example:*/**", lambda route: answer_for(route, house))
+    phone.open()
+    expect(phone.page.locator("#offline")).to_contain_text("needs HTTPS")
+
+
+def answer_for(route, house):
+    asked = route.request.url.replace("phone.example", "127.0.0.1")
+    route.fulfill(response=route.fetch(url=asked))
+
+
 def test_the_page_can_be_installed(phone):
     manifest = phone.page.evaluate(
         "fetch(document.querySelector('link[rel=manifest]').href).then(answer => answer.json())"

@@ -35,12 +35,19 @@ class App {
     addEventListener("offline", () => this.show());
     document.addEventListener("visibilitychange", () => document.hidden || this._comeBack());
     await speak();
+    if (!isSecureContext) return this._refuse(); // no worker, no locks, no ids: browsers give them to HTTPS alone
     await payOwedSignOut();
     await this._keepShell();
     await this._meet();
     await this.show();
     document.documentElement.dataset.ready = "yes";
     await this._comeBack();
+  }
+
+  _refuse() {
+    part("offline").hidden = false;
+    part("offline").textContent = say("insecure");
+    document.documentElement.dataset.ready = "yes";
   }
 
   /** Who is here, as far as that can be known now. */
