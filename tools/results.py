@@ -113,22 +113,29 @@ def drills() -> tuple[tuple[str, ...], Rows]:
 
 
 def channel() -> tuple[tuple[str, ...], Rows]:
-    """The heatmap as fourth channel, as attention, and not at all; validation identities."""
-    report = read(MODEL_REPORTS / "training.json")
-    head = ("fourth channel", "form", "seeds", "AUC", "TAR@FAR 1e-3")
+    """Forms of the heatmap beside a network that is told nothing; validation identities."""
+    report = read(MODEL_REPORTS / "channel.json")
+    minus = f"minus {report['control']} (95 %)"
+    head = ("form", "seeds", "AUC, alone", minus, "AUC, together", minus)
     rows = [
         (
-            name.removeprefix("channel-"),
             form,
-            str(figures["seeds"]),
-            _spread(figures["auc"]),
-            _spread(figures["tar"]),
+            str(len(one["seeds"])),
+            *_beside_control(one, "alone"),
+            *_beside_control(one, "together"),
         )
-        for name, forms in report["over_seeds"].items()
-        if name.startswith("channel-")
-        for form, figures in forms.items()
+        for form, one in report["forms"].items()
     ]
     return head, rows
+
+
+def _beside_control(form: Document, answer: str) -> tuple[str, str]:
+    auc = _spread(form["figures"][answer]["auc"])
+    if not form["minus_control"]:
+        return auc, ""
+    told = form["minus_control"][answer]["auc"]
+    low, high = told["interval"]
+    return auc, f"{told['mean']:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 def _spread(figure: Document) -> str:

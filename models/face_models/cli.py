@@ -45,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_train(commands)
     _add_history(commands)
+    _add_channel(commands)
     _add_export(commands)
     _add_calibrate(commands)
     _add_evaluate(commands)
@@ -110,6 +111,20 @@ def _add_history(commands: Commands) -> None:
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "training.json")
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--plot", type=Path)
+    _add_folders(parser)
+
+
+def _add_channel(commands: Commands) -> None:
+    parser = _add(commands, "channel", "does the heatmap help? its forms side by side", "channel")
+    parser.add_argument(
+        "names", nargs="*", metavar="RUN", help="folders of --runs; otherwise all channel-*-SEED"
+    )
+    parser.add_argument("--control", default="zero", help="the form that others are compared with")
+    parser.add_argument("--replicates", type=int, default=200, help="draws of the bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument(
+        "--json", type=Path, default=REPORTS_DIR / "channel.json", help="also .md and .png"
+    )
     _add_folders(parser)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from face_models.training.gradcam import ExplainedBase
-from face_models.training.network import ATTENTION_STRENGTH, FaceNetwork
+from face_models.training.network import ATTENTION_STRENGTH, BRANCH, FaceNetwork
 
 CHECKPOINTS_DIR = Path(__file__).parents[2] / "checkpoints"  # of the repository, not installed
 IDENTITY_CENTRES = "identity_centres"
@@ -33,8 +33,12 @@ class Trained:
 def rebuild(backbone: str, weights: Mapping[str, Tensor], identity_centres: Tensor) -> Trained:
     """A network from its weights; they tell how it takes the heatmap."""
     channels = next(weight for weight in weights.values() if weight.ndim == 4).shape[1]
-    attends = ATTENTION_STRENGTH in weights
-    network = FaceNetwork(backbone, input_channels=channels, attends=attends)
+    network = FaceNetwork(
+        backbone,
+        input_channels=channels,
+        attends=ATTENTION_STRENGTH in weights,
+        branches=any(name.startswith(BRANCH + ".") for name in weights),
+    )
     network.load_state_dict(dict(weights))
     return Trained(backbone, network.eval(), identity_centres)
 

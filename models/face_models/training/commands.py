@@ -71,6 +71,29 @@ def history(options: argparse.Namespace) -> None:
         history.draw(runs, options.plot)
 
 
+def channel(options: argparse.Namespace) -> None:
+    from face_models.training import data
+    from face_models.training.channel import paired, report, runs
+    from face_models.training.evaluation import report as documents
+    from face_models.training.evaluation.bootstrap import Resampling
+    from face_models.training.provenance import provenance
+
+    try:
+        found = runs.read_runs(options.runs, options.names, control=options.control)
+    except runs.NotComparable as error:
+        raise SystemExit(f"face-models channel: {error}") from error
+    identity = data.load(options.data, options.runs / "cache", "val").identity
+    resampling = Resampling(options.replicates, options.seed)
+    comparison = paired.compare(found, identity, options.control, resampling)
+    source = provenance("validation identities of the training set", options.seed)
+    document = report.document(found, comparison, options.control, resampling, source)
+    documents.write_document(document, options.json)
+    told = report.markdown(document)
+    options.json.with_suffix(".md").write_text(told, encoding="utf-8")
+    report.draw(document, options.json.with_suffix(".png"))
+    print(told)
+
+
 def export(options: argparse.Namespace) -> None:
     from face_models.training import publish
     from face_models.training.evaluation import report

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from face_models.training.augment import AugmentSettings
 from face_models.training.views import ViewSettings
@@ -39,6 +39,34 @@ class LossSettings:
     arcface_margin_rad: float = 0.3
 
 
+@dataclass(frozen=True)
+class HeatSettings:
+    """The heatmap that a heatmap network is told, and how; by default the paper's form.
+
+    `explains`: the score whose map is drawn. "best": the logit of the identity that the base
+    network takes the face for; "top": the mean of the five best; "itself": the embedding along its
+    own direction, without any identity; "nothing": no score, zeros, a control that is told nothing.
+    `layer`: the map is of the last convolution block, or of ShuffleNet's third stage: four times as
+    many places, but without the closed form, so for training and measuring alone (gradcam.py).
+    `enters`: as fourth channel, as attention, by a branch (see FaceNetwork), or "nowhere": the base
+    network trained on with the same losses.
+    """
+
+    explains: Literal["best", "top", "itself", "nothing"] = "best"
+    layer: Literal["last", "stage3"] = "last"
+    blur: float = 0.0  # deviation of a Gaussian over the enlarged map, in widths of the face
+    power: float = 1.0  # of the map: above 1 its peaks stand out more
+    enters: Literal["channel", "attention", "branch", "nowhere"] = "channel"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.blur <= MOST_BLUR:
+            raise ValueError(f"blur is from 0 to {MOST_BLUR}, not {self.blur}")
+        if self.power <= 0:
+            raise ValueError(f"power is above 0, not {self.power}")
+
+
+MOST_BLUR = 0.3  # a wider one leaves of a map only where its middle is
+
 NO_CHANGE = AugmentSettings(
     mirror_chance=0.0, scale=0.0, turn_deg=0.0, shift=0.0, brightness=0.0, contrast=0.0,
     saturation=0.0, gamma=0.0, cast=0.0, grey_chance=0.0, blur_chance=0.0, shrink_chance=0.0,
@@ -61,23 +89,29 @@ class RunConfig:
     stages: tuple[Stage, ...]
     init: str = ""  # backbone weights: a file of the data folder, or "imagenet" from their hub
     start_run: str = ""  # run whose network this one goes on from; "shipped": the repository's base
-    base_run: str = ""  # the run of the base network that draws the heatmaps; heatmap network only
-    heat_enters: Literal["channel", "attention"] = "channel"  # see FaceNetwork
-    heat: Literal["gradcam++", "zero"] = "gradcam++"  # "zero": a control that is told nothing
+    base_run: str = ""  # the same of the network that draws the heatmaps; heatmap network only
     precomputed_heatmaps: bool = False  # the paper's form: photos as they are, heatmaps from disk
     weight_decay: float = 0.05
     ema_decay: float = 0.999
     min_photos: int = 2
+    heat: HeatSettings = field(default_factory=HeatSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     damage: AugmentSettings = DAMAGE
     views: ViewSettings = field(default_factory=ViewSettings)
 
+    def __post_init__(self) -> None:
+        if self.precomputed_heatmaps and self.heat != HeatSettings():
+            raise ValueError("precomputed_heatmaps are in the paper's form: [heat] changes it")
+        if self.heat.layer != "last" and not self.backbone.startswith("shufflenet"):
+            raise ValueError(f"{self.backbone} has no layer {self.heat.layer}")
+
 
 def read_config(path: Path) -> RunConfig:
-    """Raises ValueError naming the unknown or missing key."""
+    """Raises ValueError naming the unknown or missing key, or the value that a key cannot have."""
     raw = tomllib.loads(path.read_text())
     raw["stages"] = tuple(_build(Stage, stage, path) for stage in raw.get("stages", []))
+    raw["heat"] = _build(HeatSettings, raw.get("heat", {}), path)
     raw["loss"] = _build(LossSettings, raw.get("loss", {}), path)
     raw["augment"] = _build(AugmentSettings, raw.get("augment", {}), path)
     raw["damage"] = _build(AugmentSettings, {**asdict(DAMAGE), **raw.get("damage", {})}, path)
@@ -91,6 +125,20 @@ def _build(kind: type[T], values: Mapping[str, Any], path: Path) -> T:
     if unknown:
         raise ValueError(f"{path.name}: {kind.__name__} has no key {', '.join(unknown)}")
     try:
+        _refuse_unlisted(kind, values)
         return kind(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path.name}: {kind.__name__}: {error}") from error
+
+
+def _refuse_unlisted(kind: type, values: Mapping[str, Any]) -> None:
+    """Raises ValueError where a key that has its values listed (Literal) has another one."""
+    listed = {
+        key: get_args(hint)
+        for key, hint in get_type_hints(kind).items()
+        if get_origin(hint) is Literal
+    }
+    for key in listed.keys() & values.keys():
+        if values[key] not in listed[key]:
+            choices = ", ".join(f'"{choice}"' for choice in listed[key])
+            raise ValueError(f'{key} is one of {choices}, not "{values[key]}"')

@@ -12,9 +12,6 @@ Constants and scaling are those of pytorch-grad-cam, which the tests hold this f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -47,10 +44,16 @@ class ExplainedBase(nn.Module):
         features = self.network.features(rgb)
         embedding = self.network.embed(features)
         explained = self.logits(embedding).argmax(dim=1)
-        pull = self.identity_weight[explained] @ self.network.embedding.weight
-        places = self.network.weights_of_places(features.shape[2], features.shape[3])
-        heat = heatmap(features, pull, places, size=(rgb.shape[2], rgb.shape[3]))
+        gradient = self.gradient(features, self.identity_weight[explained])
+        heat = heatmap(features, gradient, size=(rgb.shape[2], rgb.shape[3]))
         return F.normalize(embedding), heat
+
+    def gradient(self, features: Tensor, direction: Tensor) -> Tensor:
+        """(n, channels, h, w): of the embedding along `direction` (n, 128), by the last map."""
+        pull = direction @ self.network.embedding.weight
+        places = self.network.weights_of_places(features.shape[2], features.shape[3])
+        positions = features.shape[2] * features.shape[3]
+        return pull[:, :, None, None] * places / positions
 
 
 class IdentityLogits(nn.Module):
@@ -64,41 +67,24 @@ class IdentityLogits(nn.Module):
         return self.explained.logits(self.explained.network(rgb))
 
 
-def heatmap(features: Tensor, pull: Tensor, places: Tensor, size: tuple[int, int]) -> Tensor:
+def heatmap(features: Tensor, gradient: Tensor, size: tuple[int, int]) -> Tensor:
     """Grad-CAM++ map (n, 1, *size) in 0..1.
 
     Args:
-        features: last feature map (n, channels, h, w).
-        pull: (n, channels), the score's derivative by each channel's weighted mean.
-        places: (channels, h, w), the weights of that mean.
+        features: feature map (n, channels, h, w).
+        gradient: the explained score's by that map, of the same shape.
         size: height and width of the network's input, pixels.
     """
-    positions = features.shape[2] * features.shape[3]
-    gradient = pull[:, :, None, None] * places / positions
     total = features.sum(dim=(2, 3), keepdim=True)
     square = gradient**2
     alpha = square / (2 * square + total * square * gradient + ALPHA_EPS)
     weight = (gradient.clamp(min=0) * alpha).sum(dim=(2, 3), keepdim=True)
     raw = (weight * features).sum(dim=1, keepdim=True).clamp(min=0)
-    wide = F.interpolate(_to_unit(raw), size=size, mode="bilinear", align_corners=False)
-    return _to_unit(wide)
+    wide = F.interpolate(to_unit(raw), size=size, mode="bilinear", align_corners=False)
+    return to_unit(wide)
 
 
-def _to_unit(maps: Tensor) -> Tensor:
+def to_unit(maps: Tensor) -> Tensor:
     low = maps.amin(dim=(2, 3), keepdim=True)
     shifted = maps - low
     return shifted / (SCALE_EPS + shifted.amax(dim=(2, 3), keepdim=True))
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What the base network sees in faces: unit embeddings (n, 128), heatmaps (n, 1, h, w)."""
-
-    embedding: Tensor
-    heat: Tensor
-
-
-@torch.no_grad()
-def look(base: ExplainedBase, rgb: Tensor) -> Sight:
-    """For training the heatmap network; no gradient flows into the base."""
-    return Sight(*base(rgb))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from face_models.training.data import FaceSet
-from face_models.training.gradcam import ExplainedBase, look
+from face_models.training.gradcam import ExplainedBase
 from face_models.training.pixels import enlarged
+from face_models.training.sight import look
 
 BATCH = 64
 

@@ -56,6 +56,12 @@ def read_run(run_dir: Path) -> Run:
     )
 
 
+def last_step(run_dir: Path) -> int:
+    """The step of a run's last measurement; 0 before the first."""
+    file = run_dir / "measured.csv"
+    return int(_rows(file)[-1]["step"]) if file.exists() else 0
+
+
 def document(runs: Sequence[Run]) -> dict[str, Any]:
     """By run and form what it ended with; by family the mean and spread over its seeds."""
     ended = {
@@ -111,6 +117,12 @@ def draw(runs: Sequence[Run], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def mean_and_spread(values: Sequence[float]) -> dict[str, float]:
+    """One value has no spread."""
+    spread = {"std": float(np.std(values, ddof=1))} if len(values) > 1 else {}
+    return {"mean": float(np.mean(values)), **spread}
+
+
 def _form(row: Mapping[str, str]) -> str:
     return row.get("form") or "alone"
 
@@ -125,18 +137,12 @@ def _over_seeds(runs: Sequence[Run]) -> dict[str, Any]:
         form: {
             "seeds": len(runs),
             **{
-                figure: _mean_and_spread([run.ended_with(form)[figure] for run in runs])
+                figure: mean_and_spread([run.ended_with(form)[figure] for run in runs])
                 for figure in FIGURES
             },
         }
         for form in runs[0].forms()
     }
-
-
-def _mean_and_spread(values: Sequence[float]) -> dict[str, float]:
-    """One value has no spread."""
-    spread = {"std": float(np.std(values, ddof=1))} if len(values) > 1 else {}
-    return {"mean": float(np.mean(values)), **spread}
 
 
 def _smooth(values: Sequence[float], span: int = 15) -> list[float]:

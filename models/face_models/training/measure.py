@@ -13,12 +13,13 @@ from torch.nn import functional
 
 from face_models.training.data import NO_IDENTITY, FaceSet
 from face_models.training.evaluation.verification import roc
-from face_models.training.gradcam import Sight
 from face_models.training.losses import together
 from face_models.training.network import FaceNetwork
 from face_models.training.pixels import enlarged
+from face_models.training.sight import Sight
 
 BATCH = 64
+EMBEDDED_FILE = "embedded.npz"  # of a run's folder: what `embed_set` answered last
 SightOf = Callable[[Tensor], Sight | None]
 FALSE_ACCEPT_RATE = 1e-3
 
@@ -41,7 +42,7 @@ class Measured:
 @torch.no_grad()
 def embed_set(
     network: FaceNetwork, sight_of: SightOf, faces: FaceSet, input_px: int
-) -> dict[str, Tensor]:
+) -> dict[str, NDArray[np.float32]]:
     """(n, 128) unit embeddings of all faces: `alone`, and `together` where there is a base."""
     parts: dict[str, list[Tensor]] = {}
     for start in range(0, len(faces), BATCH):
@@ -52,15 +53,7 @@ def embed_set(
         parts.setdefault("alone", []).append(functional.normalize(embedding))
         if sight is not None:
             parts.setdefault("together", []).append(together(embedding, sight.embedding))
-    return {form: torch.cat(rows) for form, rows in parts.items()}
-
-
-def measure(
-    network: FaceNetwork, sight_of: SightOf, faces: FaceSet, input_px: int
-) -> dict[str, Measured]:
-    """By form, see `embed_set`."""
-    embedded = embed_set(network, sight_of, faces, input_px)
-    return {form: judge(vectors.numpy(), faces) for form, vectors in embedded.items()}
+    return {form: torch.cat(rows).numpy() for form, rows in parts.items()}
 
 
 def judge(vectors: NDArray[np.float32], faces: FaceSet) -> Measured:

@@ -21,6 +21,7 @@ GREY_LEVEL = 127.5
 LEVELS_PER_UNIT = 128.0
 LAST_MAP_SIDE = 7  # places, of an input of 224 px
 ATTENTION_STRENGTH = "attention_strength"
+BRANCH, BRANCH_CHANNELS = "branch", 8
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,10 @@ BACKBONES = {
 class FaceNetwork(nn.Module):
     """RGB (n, 3, h, w) in 0..255, with `heat` (n, 1, h, w) in 0..1 where the network uses one.
 
-    The heatmap enters as a fourth channel, as in the paper (`input_channels` 4), or as attention
-    over the last feature map (`attends`): its places weigh 1 + strength x heat, strength learnt.
+    The heatmap enters as a fourth channel, as in the paper (`input_channels` 4); or as attention
+    over the last feature map (`attends`): its places weigh 1 + strength x heat, strength learnt; or
+    by a branch (`branches`): two small convolutions of it are added to what the trunk's first room
+    answers. Strength and branch start at zero: as the network would be without a heatmap.
 
     `forward` answers the embedding (n, 128) before L2 normalisation, which is the affine image of
     the last feature map's weighted mean; `features` answers that map (n, channels, h/32, w/32).
@@ -72,6 +75,7 @@ class FaceNetwork(nn.Module):
     """
 
     attention_strength: nn.Parameter | None
+    branch: nn.Sequential | None
     trunk_precision: torch.dtype = torch.float32  # see precision.py
 
     def __init__(
@@ -81,6 +85,7 @@ class FaceNetwork(nn.Module):
         weights: str | None = None,
         *,
         attends: bool = False,
+        branches: bool = False,
     ) -> None:
         super().__init__()
         self.trunk = BACKBONES[backbone].trunk(weights)
@@ -92,20 +97,29 @@ class FaceNetwork(nn.Module):
             widen_first_convolution(self.trunk, input_channels)
         strength = nn.Parameter(torch.zeros(())) if attends else None
         self.register_parameter(ATTENTION_STRENGTH, strength)
+        self.branch = _new_branch(first_convolution(self.trunk)[2]) if branches else None
 
     def features(self, rgb: Tensor, heat: Tensor | None = None) -> Tensor:
-        planes = (rgb - GREY_LEVEL) / LEVELS_PER_UNIT
+        planes = to_planes(rgb)
         if heat is not None and self.takes_channel:
             planes = torch.cat([planes, 2 * heat - 1], dim=1)
-        return self._last_map(planes)
+        return self._last_map(planes, heat)
 
-    def _last_map(self, planes: Tensor) -> Tensor:
+    def _last_map(self, planes: Tensor, heat: Tensor | None) -> Tensor:
         if self.trunk_precision == torch.float32:
+            return self._through_trunk(planes, heat)
+        with torch.autocast("cpu", self.trunk_precision):
+            last_map = self._through_trunk(planes, heat)
+        return last_map.float()
+
+    def _through_trunk(self, planes: Tensor, heat: Tensor | None) -> Tensor:
+        if self.branch is None or heat is None:
             last_map: Tensor = self.trunk(planes)
             return last_map
-        with torch.autocast("cpu", self.trunk_precision):
-            last_map = self.trunk(planes)
-        return last_map.float()
+        first = self.trunk[0](planes)
+        told = self.branch(F.adaptive_avg_pool2d(heat, (first.shape[2], first.shape[3])))
+        answered: Tensor = self.trunk[1:](first + told)
+        return answered
 
     def weights_of_places(self, height: int, width: int) -> Tensor:
         """(channels, height, width): the weights, resampled for a last map of another size."""
@@ -124,6 +138,19 @@ class FaceNetwork(nn.Module):
 
     def forward(self, rgb: Tensor, heat: Tensor | None = None) -> Tensor:
         return self.embed(self.features(rgb, heat), heat)
+
+
+def to_planes(rgb: Tensor) -> Tensor:
+    """0..255 -> about -1..1, what the trunk reads."""
+    return (rgb - GREY_LEVEL) / LEVELS_PER_UNIT
+
+
+def _new_branch(first: nn.Conv2d) -> nn.Sequential:
+    """From a map (n, 1, h, w) to as many channels as the first convolution has; all zero yet."""
+    last = nn.Conv2d(BRANCH_CHANNELS, first.out_channels, kernel_size=1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # it has one
+    return nn.Sequential(nn.Conv2d(1, BRANCH_CHANNELS, kernel_size=3, padding=1), nn.ReLU(), last)
 
 
 def first_convolution(trunk: nn.Module) -> tuple[nn.Module, str, nn.Conv2d]:
@@ -156,10 +183,15 @@ def widen_first_convolution(trunk: nn.Module, input_channels: int) -> None:
 
 
 def continued(
-    start: FaceNetwork, backbone: str, input_channels: int, *, attends: bool = False
+    start: FaceNetwork,
+    backbone: str,
+    input_channels: int,
+    *,
+    attends: bool = False,
+    branches: bool = False,
 ) -> FaceNetwork:
     """A new network with an RGB network's weights, and room for the heatmap."""
-    network = FaceNetwork(backbone, attends=attends)
+    network = FaceNetwork(backbone, attends=attends, branches=branches)
     network.load_state_dict(start.state_dict(), strict=False)
     if input_channels > 3:
         widen_first_convolution(network.trunk, input_channels)

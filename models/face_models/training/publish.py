@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -27,13 +27,14 @@ from face_models.training.calibrating.subjects import (
     validation_subjects,
 )
 from face_models.training.checkpoint import Trained, load_trained, save_trained
+from face_models.training.config import HeatSettings, read_config
 from face_models.training.evaluation.evaluate import (
     MODELS,
     identity_scores,
     verify_identities,
 )
 from face_models.training.evaluation.verification import Verification
-from face_models.training.export import base_graph, export_graph, heatmap_graph
+from face_models.training.export import ExportError, base_graph, export_graph, heatmap_graph
 from face_models.training.provenance import provenance
 from face_models.training.train import load_run
 
@@ -53,12 +54,23 @@ class Validation:
 
 
 def keep_checkpoints(runs_dir: Path, checkpoints_dir: Path) -> dict[str, Trained]:
-    """The runs' networks as safetensors files, which tests and fine-tuning start from."""
+    """The runs' networks as safetensors files, which tests and fine-tuning start from.
+
+    Raises:
+        ExportError: the heatmap network learnt other maps than the exported base graph draws.
+    """
+    _refuse_other_maps(runs_dir / "heatmap")
     checkpoints_dir.mkdir(parents=True, exist_ok=True)
     trained = {name: load_run(runs_dir / name) for name in MODELS}
     for name, network in trained.items():
         save_trained(network, checkpoints_dir / f"{name}.safetensors")
     return trained
+
+
+def _refuse_other_maps(run_dir: Path) -> None:
+    heat = read_config(run_dir / "config.toml").heat
+    if heat.enters == "nowhere" or replace(heat, enters="channel") != HeatSettings():
+        raise ExportError(f"{run_dir.name} learnt another heatmap than base.onnx draws: {heat}")
 
 
 def load_checkpoints(checkpoints_dir: Path) -> dict[str, Trained]:

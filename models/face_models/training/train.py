@@ -1,8 +1,8 @@
 """Training of the base and the heatmap network: one loop, resumable after any step.
 
 A run lives in one folder: config.toml (a copy), checkpoint.pt (replaced atomically), log.csv and
-measured.csv (on the validation identities). What a finished run hands on is the running average of
-its weights.
+measured.csv (on the validation identities), embedded.npz (their faces, at the last measurement).
+What a finished run hands on is the running average of its weights.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -25,7 +26,7 @@ from face_models.training import data
 from face_models.training.averaging import follow
 from face_models.training.checkpoint import CHECKPOINTS_DIR, Trained, load_trained, rebuild
 from face_models.training.config import RunConfig, read_config
-from face_models.training.gradcam import ExplainedBase, Sight, look
+from face_models.training.gradcam import ExplainedBase
 from face_models.training.heatmaps import Heatmaps, precompute
 from face_models.training.lesson import Batch, Lesson, Moment, schedule
 from face_models.training.losses import (
@@ -35,10 +36,11 @@ from face_models.training.losses import (
     relations,
     together,
 )
-from face_models.training.measure import Measured, measure
+from face_models.training.measure import EMBEDDED_FILE, embed_set, judge
 from face_models.training.network import FaceNetwork, continued
 from face_models.training.precision import use_bfloat16
 from face_models.training.processes import average_gradients, is_first, work_together
+from face_models.training.sight import Sight, look
 from face_models.training.views import Views, answer_views
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -72,9 +74,7 @@ class Learner:
         """What the base network tells the heatmap network; None for a base network itself."""
         if self.base is None:
             return None
-        sight = look(self.base, rgb)
-        blind = self.config.heat == "zero"
-        return replace(sight, heat=torch.zeros_like(sight.heat)) if blind else sight
+        return look(self.base, rgb, self.config.heat)
 
     def save(self, run_dir: Path) -> None:
         partial = run_dir / (CHECKPOINT_FILE + ".partial")
@@ -180,7 +180,7 @@ def load_run(run_dir: Path) -> Trained:
 
 def _new_learner(config: RunConfig, faces: data.FaceSet, how: Workshop) -> Learner:
     runs_dir = how.run_dir.parent
-    base = load_run(runs_dir / config.base_run).explained() if config.base_run else None
+    base = _trained(config.base_run, runs_dir).explained() if config.base_run else None
     network = _new_network(config, how.data_dir, runs_dir)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     identity = torch.from_numpy(faces.identity)
@@ -202,10 +202,15 @@ def _new_network(config: RunConfig, data_dir: Path, runs_dir: Path) -> FaceNetwo
     """From another run's network, else from the backbone's weights, else from nothing."""
     start_run = config.start_run or config.base_run
     if start_run:
-        start = _start(start_run, runs_dir)
-        attends = bool(config.base_run) and config.heat_enters == "attention"
-        channels = 4 if config.base_run and not attends else 3
-        return continued(start, config.backbone, channels, attends=attends)
+        start = _trained(start_run, runs_dir).network
+        enters = config.heat.enters if config.base_run else "nowhere"
+        return continued(
+            start,
+            config.backbone,
+            4 if enters == "channel" else 3,
+            attends=enters == "attention",
+            branches=enters == "branch",
+        )
     if config.init == IMAGENET:
         return FaceNetwork(config.backbone, weights="DEFAULT")
     network = FaceNetwork(config.backbone)
@@ -214,10 +219,10 @@ def _new_network(config: RunConfig, data_dir: Path, runs_dir: Path) -> FaceNetwo
     return network
 
 
-def _start(name: str, runs_dir: Path) -> FaceNetwork:
+def _trained(name: str, runs_dir: Path) -> Trained:
     if name == SHIPPED:
-        return load_trained(CHECKPOINTS_DIR / "base.safetensors").network
-    return load_run(runs_dir / name).network
+        return load_trained(CHECKPOINTS_DIR / "base.safetensors")
+    return load_run(runs_dir / name)
 
 
 def _heatmaps(learner: Learner, faces: data.FaceSet, cache_dir: Path) -> Heatmaps | None:
@@ -241,10 +246,7 @@ def _learn(learner: Learner, lesson: Lesson, validation: data.FaceSet, run_dir: 
                 _log(run_dir / "log.csv", learner.step, {"px": moment.stage.input_px, **losses})
                 bar.set_postfix({"px": moment.stage.input_px, **losses})
             if learner.step % MEASURE_EVERY_STEPS == 0 or learner.step == len(moments):
-                for form, figures in _measured(learner, validation, moment).items():
-                    values = {"form": form, **asdict(figures)}
-                    _log(run_dir / "measured.csv", learner.step, values)
-                    bar.write(f"step {learner.step}, {form}: {figures}")
+                _measure(learner, validation, moment, run_dir)
             if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                 learner.save(run_dir)
                 saved_at = time.monotonic()
@@ -279,8 +281,14 @@ def _update(learner: Learner, loss: Tensor, learning_rate: float) -> None:
     follow(learner.average, learner.network, learner.step, learner.config.ema_decay)
 
 
-def _measured(learner: Learner, validation: data.FaceSet, moment: Moment) -> dict[str, Measured]:
-    return measure(learner.average, learner.sight, validation, moment.stage.input_px)
+def _measure(learner: Learner, faces: data.FaceSet, moment: Moment, run_dir: Path) -> None:
+    """Log how far the average has come, and keep its embeddings, to be compared with others'."""
+    embedded = embed_set(learner.average, learner.sight, faces, moment.stage.input_px)
+    np.savez(run_dir / EMBEDDED_FILE, allow_pickle=False, **embedded)
+    for form, vectors in embedded.items():
+        figures = judge(vectors, faces)
+        _log(run_dir / "measured.csv", learner.step, {"form": form, **asdict(figures)})
+        tqdm.write(f"step {learner.step}, {form}: {figures}")
 
 
 def _log(path: Path, step: int, values: Mapping[str, object]) -> None:

@@ -20,6 +20,8 @@ from face_models.training.export import (
     heatmap_graph,
     largest_difference,
 )
+from face_models.training.network import continued
+from face_models.training.publish import keep_checkpoints
 
 CHECKPOINTS = Path(__file__).parents[3] / "models" / "checkpoints"
 PEOPLE = Path(__file__).parents[2] / "data" / "people"
@@ -49,6 +51,35 @@ def test_the_shipped_heatmap_graph_answers_what_its_checkpoint_answers() -> None
     inputs = {"rgb": faces, "heatmap": heat, "base": base}
     on_faces = Graph(graph.module, inputs, graph.outputs)
     assert largest_difference(on_faces, WEIGHTS_DIR / "heatmap.onnx") <= ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("entrance", "learnt"),
+    [("attends", "attention_strength"), ("branches", "branch.2.weight")],
+)
+def test_a_network_that_takes_the_heatmap_otherwise_is_exported_too(
+    tmp_path: Path, entrance: str, learnt: str
+) -> None:
+    start = load_trained(CHECKPOINTS / "base.safetensors")
+    network = continued(start.network, start.backbone, 3, **{entrance: True}).eval()
+    with torch.no_grad():
+        network.get_parameter(learnt).fill_(0.5)
+    target = tmp_path / "heatmap.onnx"
+    assert export_graph(heatmap_graph(network), target) <= ALLOWED
+    session = onnxruntime.InferenceSession(target, providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_inputs()] == ["rgb", "heatmap", "base"]
+
+
+@pytest.mark.parametrize("form", ['explains = "top"', "blur = 0.1", 'enters = "nowhere"'])
+def test_a_run_that_learnt_other_maps_than_the_base_graph_draws_is_not_published(
+    tmp_path: Path, form: str
+) -> None:
+    (tmp_path / "heatmap").mkdir()
+    config = f'name = "heatmap"\nbackbone = "shufflenet_v2_x1_0"\nseed = 1\n[heat]\n{form}\n'
+    (tmp_path / "heatmap" / "config.toml").write_text(config)
+    with pytest.raises(ExportError, match=r"heatmap learnt another heatmap than base.onnx draws"):
+        keep_checkpoints(tmp_path, tmp_path / "checkpoints")
+    assert not (tmp_path / "checkpoints").exists()
 
 
 class Doubler(torch.nn.Module):
