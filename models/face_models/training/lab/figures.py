@@ -107,7 +107,10 @@ def _scored(
     }
     return {
         figure: mean_and_spread(
-            [float(np.mean([getattr(one, figure) for one in of_seed])) for of_seed in scores.values()]
+            [
+                float(np.mean([getattr(one, figure) for one in of_seed]))
+                for of_seed in scores.values()
+            ]
         )
         for figure in FIGURES
     }
@@ -178,7 +181,9 @@ def _compared(bench: Bench, study: Study) -> list[Numbers]:
             for arm in arms
         }
         rows += [
-            _row(bench, study, (backbone, arm, RIVALS[arm]), answers[arm], answers[RIVALS[arm]], name)
+            _row(
+                bench, study, (backbone, arm, RIVALS[arm]), answers[arm], answers[RIVALS[arm]], name
+            )
             for arm in arms
             if RIVALS.get(arm) in answers
             for name in CONDITIONS
@@ -248,4 +253,3 @@ def _told(row: Numbers, adjusted_p: float) -> Numbers:
     told = {key: value for key, value in row.items() if key != "difference"}
     judged = {"p_holm": adjusted_p, "verdict": verdict(difference, adjusted_p)}
     return {**told, **asdict(difference), **judged}
-

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
+from face_models.spec import write_json
 from face_models.training.checkpoint import Trained, load_trained, save_trained
 from face_models.training.config import Stage
 from face_models.training.lab import scores
@@ -29,7 +30,6 @@ from face_models.training.lesson import schedule
 from face_models.training.network import FaceNetwork, continued
 from face_models.training.pixels import enlarged
 from face_models.training.robustness.conditions import PAPER_NOISE, add_noise
-from face_models.spec import write_json
 
 NETWORK_FILE, CURVE_FILE, CHECKPOINT_FILE = "network.safetensors", "curve.json", "checkpoint.pt"
 NORM_MOMENTUM = 0.1  # MobileNetV3's own 0.01 would still remember the start after a short lesson
@@ -156,7 +156,9 @@ def _lesson_batch(
     return rgb, torch.where(dropped[:, None, None, None], 0, heat)
 
 
-def _noisy(pixels: NDArray[np.uint8], chance: float, random: np.random.Generator) -> NDArray[np.uint8]:
+def _noisy(
+    pixels: NDArray[np.uint8], chance: float, random: np.random.Generator
+) -> NDArray[np.uint8]:
     """That share of the photos gets noise of a deviation up to the paper's worst."""
     return np.stack(
         [

@@ -75,9 +75,7 @@ def keep_scores(
 
 
 @torch.no_grad()
-def _described(
-    trained: Trained, sight: Sight, crops: NDArray[np.uint8]
-) -> NDArray[np.float32]:
+def _described(trained: Trained, sight: Sight, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(n, 128) unit vectors: embedding and the mirror image's embedding added."""
     parts = []
     for at in tqdm(range(0, len(crops), BATCH), "LFW", unit="batch", leave=False):

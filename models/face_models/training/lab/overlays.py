@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from face_models.align import align
+from face_models.align import CROP_PX, align
 from face_models.heatmap_overlay import overlay
 from face_models.photo import Rgb
 from face_models.training.checkpoint import Trained
@@ -22,7 +22,6 @@ from face_models.training.lab.maps import DRAWERS, METHODS, gradcam_plus_plus
 from face_models.training.lab.photos import Photos
 from face_models.training.pixels import enlarged
 from face_models.training.robustness.conditions import FACE_IN_CROP
-from face_models.align import CROP_PX
 
 SHOWN = 4
 EXPOSURES = (

@@ -84,9 +84,7 @@ def keep(shots: Iterable[Shot], count: int, face: Box, folder: Path) -> None:
     labels: list[tuple[str, str, str]] = []
     first, rest = _first(shots)
     shape = (count, *first.crop.shape)
-    pixels = np.lib.format.open_memmap(
-        folder / PIXELS_FILE, mode="w+", dtype=np.uint8, shape=shape
-    )
+    pixels = np.lib.format.open_memmap(folder / PIXELS_FILE, mode="w+", dtype=np.uint8, shape=shape)
     for row, shot in enumerate(rest):
         pixels[row] = shot.crop
         labels.append((shot.person, shot.light, shot.name))

@@ -98,9 +98,7 @@ def _head(canvas: cv2.typing.MatLike, look: Look, corner: tuple[float, float], w
     )  # fmt: skip
 
 
-def _features(
-    canvas: cv2.typing.MatLike, look: Look, landmarks: Landmarks, wide: float
-) -> None:
+def _features(canvas: cv2.typing.MatLike, look: Look, landmarks: Landmarks, wide: float) -> None:
     right_eye, left_eye, nose, mouth_right, mouth_left = (_point(one) for one in landmarks)
     for x, y in (right_eye, left_eye):
         cv2.circle(canvas, (x, y), round(1.6 * look.eye * wide), (245, 245, 245), cv2.FILLED)
@@ -187,4 +185,3 @@ def _write_rows(file: Path, rows: list[dict[str, object]]) -> None:
         writer = csv.DictWriter(stream, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
