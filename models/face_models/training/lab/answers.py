@@ -78,7 +78,7 @@ def predict(
 
 def save(predicted: Mapping[str, Predicted], folder: Path) -> None:
     flat = {f"{form}|{name}": rows for form, by in predicted.items() for name, rows in by.items()}
-    np.savez_compressed(folder / ANSWERS_FILE, **flat)
+    np.savez_compressed(folder / ANSWERS_FILE, **flat)  # type: ignore[arg-type]  # numpy's stub
 
 
 def load(folder: Path) -> dict[str, dict[str, Rows]]:

@@ -196,7 +196,8 @@ class Bench:
         arm = ARMS[trial.arm]
         if arm.heat in ("none", "zero"):
             return None
-        return np.load(self.maps(trial, arm).folder / MAPS_FILE, mmap_mode="r")
+        kept: learning.Heats = np.load(self.maps(trial, arm).folder / MAPS_FILE, mmap_mode="r")
+        return kept
 
     def maps(self, trial: Trial, arm: Arm) -> Artefact:
         kept, found = self.photos_of(trial.study)

@@ -105,19 +105,15 @@ def _scored(
         seed: [score(one, truth, photos.people) for one in repeats]
         for seed, repeats in by_seed.items()
     }
-    return {
-        figure: mean_and_spread(
-            [
-                float(np.mean([getattr(one, figure) for one in of_seed]))
-                for of_seed in scores.values()
-            ]
-        )
+    means = {
+        figure: [float(np.mean([getattr(one, figure) for one in each])) for each in scores.values()]
         for figure in FIGURES
     }
+    return {figure: mean_and_spread(of_seeds) for figure, of_seeds in means.items()}
 
 
 def _repeats(answers: Answers, name: str, severity: float) -> Sequence[Rows]:
-    found = []
+    found: list[Rows] = []
     while (key := str(Exposure(name, severity, len(found)))) in answers:
         found.append(answers[key])
     return found
@@ -181,11 +177,10 @@ def _compared(bench: Bench, study: Study) -> list[Numbers]:
             for arm in arms
         }
         rows += [
-            _row(
-                bench, study, (backbone, arm, RIVALS[arm]), answers[arm], answers[RIVALS[arm]], name
-            )
+            _row(bench, study, (backbone, arm, rival), answers[arm], answers[rival], name)
             for arm in arms
-            if RIVALS.get(arm) in answers
+            for rival in [RIVALS.get(arm, "")]
+            if rival in answers
             for name in CONDITIONS
         ]
     return rows

@@ -101,7 +101,8 @@ def _area(base: Trained, rgb: Tensor, before: Tensor, after: Tensor, ranks: Tens
     for share in np.linspace(0, 1, STEPS + 1):
         changed = torch.where(ranks < share, after, before)
         curve.append(_probabilities(base, changed).gather(1, explained[:, None])[:, 0])
-    return np.trapezoid(torch.stack(curve).double().numpy(), dx=1 / STEPS, axis=0)
+    probabilities = torch.stack(curve).double().numpy()
+    return np.asarray(np.trapezoid(probabilities, dx=1 / STEPS, axis=0))
 
 
 def _probabilities(base: Trained, rgb: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def _by_person(arm: BySeed, rival: BySeed, truth: Rows, people: int) -> NDArray[
 
 
 def flip_test(differences: NDArray[np.float64], resampling: Resampling) -> float:
-    """Two-sided p of a mean that far from zero, if each difference could as well have the other sign."""
+    """Two-sided p of a mean so far from zero, if every sign could as well be the other."""
     random = np.random.default_rng(resampling.seed)
     signs = random.choice(np.array([-1.0, 1.0]), (resampling.flips, len(differences)))
     flipped = np.abs((signs * differences).mean(axis=1))

@@ -76,7 +76,7 @@ def _turns(person: Rows) -> Rows:
 
 
 def keep(shots: Iterable[Shot], count: int, face: Box, folder: Path) -> None:
-    """Write `count` shots as they come; people without a photo to learn or to validate are left out.
+    """Write `count` shots as they come; people without learnt or dark photos are left out later.
 
     Raises:
         UnusableInput: nobody has both.

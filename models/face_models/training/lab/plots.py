@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from face_models.training.lab.answers import FORMS
@@ -72,7 +73,7 @@ def draw_convergence(study: Numbers, path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
-def _curves(axes: Any, network: Numbers, colour: str, arm: str, last: int | None) -> None:
+def _curves(axes: Axes, network: Numbers, colour: str, arm: str, last: int | None) -> None:
     curves = [curve[:last] for curve in network["curves"].values()]
     epochs = range(1, len(curves[0]) + 1)
     for curve in curves:

@@ -1,4 +1,4 @@
-"""A laboratory run as Markdown, JSON and plots: every figure beside the paper's where it is known."""
+"""A laboratory run as Markdown, JSON and plots; the paper's figures beside ours where known."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def _provenance(document: Numbers) -> Iterator[str]:
     yield (
         f"{source['data']}. Commit {source['commit']}, {source['date']}, {source['machine']}; "
         f"input {document['input_px']} px. Seeds of the networks stand by each study; conditions, "
-        f"samples and draws: seed {settings['seed']}. {settings['bootstrap_draws']} draws of people "
-        f"and seeds, {settings['sign_flips']} sign flips."
+        f"samples and draws: seed {settings['seed']}. {settings['bootstrap_draws']} draws of "
+        f"people and seeds, {settings['sign_flips']} sign flips."
     )
     yield (
         'Figures of the paper stand in the columns "paper"; "not at hand" where neither the '
@@ -214,7 +214,9 @@ def _forms(document: Numbers, name: str, study: Numbers) -> str:
 def _epochs(study: Numbers) -> str:
     """Macro-F1 after a few epochs, mean over the seeds."""
     curves = {
-        (backbone, arm): [sum(each) / len(each) for each in zip(*found["curves"].values())]
+        (backbone, arm): [
+            sum(each) / len(each) for each in zip(*found["curves"].values(), strict=True)
+        ]
         for backbone, by_arm in study["networks"].items()
         for arm, found in by_arm.items()
     }

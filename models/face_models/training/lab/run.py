@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,14 @@ def run(bench: Bench, people: Path, report_dir: Path) -> Numbers:
 def _steps(bench: Bench) -> Iterator[Step]:
     """In the order in which one needs the other."""
     for study in bench.config.studies:
-        yield f"{study.name}: photos", lambda study=study: bench.photos_of(study)
+        yield f"{study.name}: photos", partial(bench.photos_of, study)
         for trial in trials_of(study):
-            yield f"{trial}: learning", lambda trial=trial: bench.network(trial)
-            yield f"{trial}: answers", lambda trial=trial: bench.answers(trial)
+            yield f"{trial}: learning", partial(bench.network, trial)
+            yield f"{trial}: answers", partial(bench.answers, trial)
             if trial.arm == HEATMAP:
-                yield f"{trial}: forms", lambda trial=trial: bench.forms(trial)
+                yield f"{trial}: forms", partial(bench.forms, trial)
             if study.name == bench.config.lfw_study and trial.arm in (BASE, HEATMAP):
-                yield f"{trial}: LFW", lambda trial=trial: bench.lfw_scores(trial)
+                yield f"{trial}: LFW", partial(bench.lfw_scores, trial)
 
 
 def trials_of(study: Study) -> list[Trial]:

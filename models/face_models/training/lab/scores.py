@@ -23,9 +23,8 @@ def score(predicted: Rows, truth: Rows, people: int, weights: Weights | None = N
     weights = np.ones(people) if weights is None else weights
     counts = weights[truth]
     right = predicted == truth
-    hits = np.bincount(truth[right], counts[right], people)
-    claimed = np.bincount(predicted, counts, people)
-    there = np.bincount(truth, counts, people)
+    hits = _summed(truth[right], counts[right], people)
+    claimed, there = (_summed(rows, counts, people) for rows in (predicted, truth))
     return Score(_macro(hits, claimed, there, weights), float(hits.sum() / there.sum()))
 
 
@@ -34,3 +33,7 @@ def _macro(hits: Weights, claimed: Weights, there: Weights, weights: Weights) ->
     seen = there > 0
     f1 = 2 * hits[seen] / (claimed[seen] + there[seen])
     return float(np.average(f1, weights=weights[seen]))
+
+
+def _summed(person: Rows, counts: Weights, people: int) -> Weights:
+    return np.bincount(person, counts, people).astype(np.float64)

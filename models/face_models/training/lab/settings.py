@@ -60,7 +60,7 @@ class Study:
 
 @dataclass(frozen=True)
 class LabConfig:
-    """`published`: the paper's figures as far as somebody has them, by report.published()'s keys."""
+    """`published`: the paper's figures as far as somebody has them, keys as in report.py."""
 
     name: str
     input_px: int

@@ -14,6 +14,8 @@ SHORT: Final[Mapping[str, str]] = {
     "mobilenet_v3_large": "MobileNetV3-Large",
     "efficientnet_b0": "EfficientNet-B0",
 }
+FEWEST_PHOTOS: Final = 10
+
 Numbers = Mapping[str, Any]
 
 
@@ -38,8 +40,7 @@ def _tally(rows: Sequence[Numbers]) -> str:
     rest = len(rows) - sum(counts.values())
     return (
         f"Of {len(rows)} comparisons {counts[BETTER]} are shown better, {counts[WORSE]} worse, "
-        f"{rest} show no difference (Holm-adjusted p below {LEVEL:g} and an interval without 0 "
-        "would)."
+        f"{rest} show nothing (shown is: Holm-adjusted p below {LEVEL:g}, an interval without 0)."
     )
 
 
@@ -81,6 +82,9 @@ def _lfw(lfw: Numbers) -> Iterator[str]:
 
 
 def _maps(maps: Numbers) -> Iterator[str]:
+    if maps["photos"] < FEWEST_PHOTOS:
+        yield f"**Maps.** {maps['photos']} photos are too few to call a map faithful."
+        return
     for name, areas in maps["areas"].items():
         if name == CONTROL:
             continue

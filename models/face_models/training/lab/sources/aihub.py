@@ -19,7 +19,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from face_models.photo import read_photo
 from face_models.training.evaluation.protocol import PHOTO_SUFFIXES, UnusableInput
@@ -84,7 +85,7 @@ def _record(file: Path, layout: Layout) -> Record:
     return Record(_photo_of(file), person, light, _box(_at(told, layout.box), layout, file))
 
 
-def _at(told: Any, path: str) -> Any:
+def _at(told: object, path: str) -> object:
     for key in path.split("."):
         told = told.get(key) if isinstance(told, Mapping) else None
     return told
@@ -97,12 +98,12 @@ def _photo_of(file: Path) -> Path:
     raise UnusableInput(f"{file.name} has no photo of the same name beside it.")
 
 
-def _box(told: Any, layout: Layout, file: Path) -> Box:
+def _box(told: object, layout: Layout, file: Path) -> Box:
     if isinstance(told, Mapping):
         told = [told.get("x"), told.get("y"), told.get("width", told.get("w")),
                 told.get("height", told.get("h"))]  # fmt: skip
     try:
-        x, y, width, height = (float(number) for number in told)
+        x, y, width, height = np.asarray(told, dtype=np.float64).tolist()
     except (TypeError, ValueError) as error:
         raise UnusableInput(
             f"{file.name}: {layout.box} is not a box of four numbers, but {told!r}."

@@ -30,6 +30,7 @@ NOISE_LEVELS: Final = 4.0
 PHOTOS, PAIRED, TEACHER = "photos", "lfw", Path("teacher") / "mobilefacenet.onnx"
 
 Point = tuple[int, int]
+Colour = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -44,9 +45,9 @@ class Crowd:
 class Look:
     """What makes a drawn person: colours 0..255, lengths as shares of the face's width."""
 
-    skin: np.ndarray[Any, np.dtype[np.float64]]
-    hair: np.ndarray[Any, np.dtype[np.float64]]
-    eyes: np.ndarray[Any, np.dtype[np.float64]]
+    skin: Colour
+    hair: Colour
+    eyes: Colour
     roundness: float
     eye: float
     brow: float
@@ -59,9 +60,9 @@ def look_of(person: str) -> Look:
     random = seeded("drawn", person)
     roundness, eye, brow, nose, mouth, fringe = random.uniform(0, 1, 6)
     return Look(
-        skin=random.uniform([140, 95, 70], [250, 215, 190]),
-        hair=random.uniform(20, 190, 3),
-        eyes=random.uniform(0, 140, 3),
+        skin=tuple(random.uniform([140, 95, 70], [250, 215, 190])),
+        hair=tuple(random.uniform(20, 190, 3)),
+        eyes=tuple(random.uniform(0, 140, 3)),
         roundness=0.78 + 0.2 * roundness,
         eye=0.05 + 0.05 * eye,
         brow=0.015 + 0.035 * brow,
@@ -72,7 +73,7 @@ def look_of(person: str) -> Look:
 
 
 def draw(look: Look, light: str, random: np.random.Generator) -> tuple[Rgb, Box, Landmarks]:
-    """A picture, the face's box and landmarks in it: a little elsewhere and otherwise lit each time."""
+    """A picture, the face's box and landmarks: a little elsewhere, otherwise lit each time."""
     wide = FACE_PX * random.uniform(0.95, 1.05)
     left, top = (PICTURE_PX - wide) / 2 + random.uniform(-5, 5, 2)
     landmarks = np.asarray(TEMPLATE_112 / TEMPLATE_PX * wide + [left, top], dtype=np.float32)
@@ -106,7 +107,7 @@ def _features(canvas: cv2.typing.MatLike, look: Look, landmarks: Landmarks, wide
         reach, rise = round(0.1 * wide), round(0.13 * wide)
         thick = max(round(look.brow * wide), 1)
         cv2.line(canvas, (x - reach, y - rise), (x + reach, y - rise), look.hair, thick)
-    shade = 0.7 * look.skin
+    shade = tuple(0.7 * level for level in look.skin)
     cv2.ellipse(canvas, nose, (round(look.nose * wide), round(0.05 * wide)), 0, 0, 180, shade, 2)
     middle = ((mouth_right[0] + mouth_left[0]) // 2, mouth_right[1])
     lips = (round(look.mouth * wide), round(0.06 * wide))

@@ -1,4 +1,4 @@
-"""A teacher of random weights, of the true one's form: features (n, c, 7, 7), affine to the norm."""
+"""A teacher of random weights, in the true one's form: affine from its last map to the norm."""
 
 from __future__ import annotations
 
