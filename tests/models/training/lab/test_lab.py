@@ -86,6 +86,19 @@ def test_a_second_run_makes_nothing_anew(
     assert f"See [{report.RESTORED}]" in (written / "report.md").read_text()
 
 
+def test_the_plan_tells_photos_and_minutes_of_every_backbone(
+    written: Path, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, folders = str(CONFIGS / "smoke.toml"), ["--data", str(written), "--runs", str(runs)]
+    main(["lab", "plan", "--config", config, *folders, "--threads", "1"])
+    lines = capsys.readouterr().out.strip().splitlines()[2:]
+    assert [line.split(" | ")[0].strip("| ") for line in lines] == [
+        "shufflenet_v2_x1_0", "mobilenet_v3_large", "efficientnet_b0", "teacher", "all",
+    ]  # fmt: skip
+    learnt = 2 * (12 * 2 * 2)  # of either arm: photos, epochs, seeds
+    assert lines[1].split(" | ")[1].startswith(f"{learnt} at ")
+
+
 def test_a_figure_of_the_paper_stands_where_the_config_holds_it() -> None:
     document = {"settings": {"published": {"table1/yaleb/base": 0.5}}}
     assert report.published(document, "table1", "yaleb", "base") == "0.5000"
