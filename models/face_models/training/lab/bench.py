@@ -58,12 +58,12 @@ class Bench:
     config: LabConfig
     folders: Folders
     threads: int
+    shelf: Shelf = field(init=False)
     _photos: dict[str, Photos] = field(default_factory=dict)
     _teachers: dict[str, Sight] = field(default_factory=dict)
 
-    @property
-    def shelf(self) -> Shelf:
-        return Shelf(self.folders.runs / "lab")
+    def __post_init__(self) -> None:
+        self.shelf = Shelf(self.folders.runs / "lab")
 
     # photos
 

@@ -20,6 +20,7 @@ from face_models.training.lab.bench import Bench, Trial
 from face_models.training.lab.figures import study_document
 from face_models.training.lab.pair_figures import lfw_document
 from face_models.training.lab.settings import LabConfig, Study
+from face_models.training.lab.shelf import Busy
 from face_models.training.provenance import provenance
 
 Step = tuple[str, Callable[[], object]]
@@ -34,13 +35,28 @@ def run(bench: Bench, people: Path, report_dir: Path) -> Numbers:
     torch.set_num_threads(bench.threads)
     cv2.setNumThreads(bench.threads)
     report_dir.mkdir(parents=True, exist_ok=True)
-    steps = list(_steps(bench))
-    with tqdm(total=len(steps), unit="step") as bar:
-        for title, step in steps:
-            bar.set_description(title)
-            step()
-            bar.update()
+    work(bench, list(_steps(bench)))
     return _document(bench, people, report_dir)
+
+
+def work(bench: Bench, steps: list[Step]) -> None:
+    """All steps; what another process is at is left for later, and waited for in the end."""
+    bench.shelf.patient = False
+    with tqdm(total=len(steps), unit="step") as bar:
+        while steps:
+            postponed = []
+            for title, step in steps:
+                bar.set_description(title)
+                try:
+                    step()
+                except Busy:
+                    postponed.append((title, step))
+                else:
+                    bar.update()
+                    bench.shelf.patient = False
+            bench.shelf.patient = len(postponed) == len(steps)
+            steps = postponed
+    bench.shelf.patient = True
 
 
 def _steps(bench: Bench) -> Iterator[Step]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -18,7 +19,8 @@ from face_models.training.lab.arms import ARMS
 from face_models.training.lab.learning import CURVE_FILE, NETWORK_FILE, Task
 from face_models.training.lab.photos import LIGHTS, Photos
 from face_models.training.lab.settings import Lesson
-from face_models.training.lab.shelf import Shelf
+from face_models.training.lab.run import work
+from face_models.training.lab.shelf import Busy, Shelf
 from face_models.training.lab.sources import drawn
 from face_models.training.lab.sources.crop import square_crop
 from face_models.training.lab.sources.drawn_teacher import write_teacher
@@ -242,3 +244,35 @@ def test_an_artefact_is_made_once_and_anew_of_other_ingredients(tmp_path: Path) 
     assert first == again != other
     assert made == [["made_of.json"], ["made_of.json", "trace"], ["made_of.json"]]
     assert '"seed": 1' in (first.folder / "made_of.json").read_text()
+
+
+def test_what_another_process_makes_is_left_to_it_or_waited_for(tmp_path: Path) -> None:
+    impatient, made = Shelf(tmp_path, patient=False), []
+
+    def make(into: Path) -> None:
+        with pytest.raises(Busy):  # a lock is of an open file, so this stands for another process
+            impatient.take("network", {"seed": 1}, made.append)
+        other = impatient.take("network", {"seed": 2}, lambda into: made.append(into.name))
+        assert other.folder.is_dir()
+
+    taken = Shelf(tmp_path).take("network", {"seed": 1}, make)
+    assert impatient.take("network", {"seed": 1}, made.append) == taken
+    assert len(made) == 1
+
+
+def test_steps_that_are_busy_come_later(tmp_path: Path) -> None:
+    done: list[str] = []
+    shelf = Shelf(tmp_path)
+
+    def busy_once() -> None:
+        if not shelf.patient and "other" not in done:
+            raise Busy
+        done.append("first")
+
+    bench = SimpleNamespace(shelf=shelf)
+    work(bench, [("first", busy_once), ("other", lambda: done.append("other"))])  # type: ignore[arg-type]
+    assert done == ["other", "first"]
+    assert shelf.patient
+    done.clear()
+    work(bench, [("first", busy_once)])  # type: ignore[arg-type]
+    assert done == ["first"]  # waited for: nothing else was left to do
