@@ -18,8 +18,8 @@ from face_models.training.lab.answers import FORMS
 from face_models.training.lab.arms import ARMS
 from face_models.training.lab.learning import CURVE_FILE, NETWORK_FILE, Task
 from face_models.training.lab.photos import LIGHTS, Photos
-from face_models.training.lab.settings import Lesson
 from face_models.training.lab.run import work
+from face_models.training.lab.settings import Lesson
 from face_models.training.lab.shelf import Busy, Shelf
 from face_models.training.lab.sources import drawn
 from face_models.training.lab.sources.crop import square_crop
