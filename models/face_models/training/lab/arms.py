@@ -38,7 +38,9 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "heatmap-dropout": Arm(
             "as heatmap; in training 3 maps of 10 are zeros", heat="base", dropout=0.3
         ),
-        "teacher-heatmap": Arm("the map is the teacher's, at every test too", heat="teacher"),
+        "teacher-heatmap": Arm(
+            "the map is the teacher's, at every test too, so nothing to serve", heat="teacher"
+        ),
         "blind": Arm("the fourth channel is zeros, always: a control", heat="zero"),
         "noisy-base": Arm("RGB alone; half of the training photos are noisy", noise=0.5),
         "noisy-heatmap": Arm(

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from face_models.align import CROP_PX
 from face_models.training.checkpoint import Trained, load_trained
 from face_models.training.evaluation.protocol import UnusableInput
 from face_models.training.lab import answers, learning, lfw, photos, sight
@@ -22,13 +21,11 @@ from face_models.training.lab.photos import Frame, Photos, Rows
 from face_models.training.lab.settings import IMAGENET, RANDOM, LabConfig, Study
 from face_models.training.lab.shelf import Artefact, Shelf
 from face_models.training.lab.sight import Sight
-from face_models.training.lab.sources import aihub, drawn, identities, yaleb
-from face_models.training.lab.sources.crop import face_in_crop
-from face_models.training.robustness.conditions import FACE_IN_CROP, Box
+from face_models.training.lab.sources import drawn
+from face_models.training.lab.sources.gathering import keep_photos
 from face_models.training.views import TEACHER_FILE
 
 MAPS_FILE = "maps.npy"
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -87,24 +84,8 @@ class Bench:
         return made, self._photos[made.fingerprint]
 
     def _keep_photos(self, study: Study, into: Path) -> None:
-        size_px, data_dir = self.config.input_px, self.data_of(study)
-        if study.source == "yaleb":
-            table = yaleb.read_table(data_dir)
-            photos.keep(yaleb.shots(table, size_px), len(table), WHOLE, into)
-        elif study.source == "identities":
-            people = identities.People(**study.settings)
-            faces = identities.find(data_dir, self.folders.runs / "cache", people)
-            photos.keep(identities.shots(faces, size_px), len(faces), ALIGNED_FACE, into)
-        else:
-            self._keep_boxed(study, data_dir, into)
-
-    def _keep_boxed(self, study: Study, data_dir: Path, into: Path) -> None:
-        settings = {"folder": drawn.PHOTOS} if study.source == "drawn" else study.settings
-        layout = aihub.Layout(**settings)
-        folder = data_dir / layout.folder
-        records = aihub.find_records(folder, layout)
-        shots = aihub.shots(records, folder, self.config.input_px)
-        photos.keep(shots, len(records), face_in_crop(), into)
+        cache_dir = self.folders.runs / "cache"
+        keep_photos(study, self.data_of(study), cache_dir, self.config.input_px, into)
 
     def validated(self, study: Study) -> Rows:
         _, found = self.photos_of(study)
@@ -280,11 +261,3 @@ class Bench:
             made_of,
             lambda into: lfw.keep_crops(folder, frame, self.config.input_px, into),
         )
-
-
-ALIGNED_FACE: Box = (
-    FACE_IN_CROP[0] / CROP_PX,
-    FACE_IN_CROP[1] / CROP_PX,
-    FACE_IN_CROP[2] / CROP_PX,
-    FACE_IN_CROP[3] / CROP_PX,
-)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from face_models.spec import write_json
 from face_models.training.evaluation.report import PAPER_BEST
 from face_models.training.evaluation.tables import table
-from face_models.training.lab import plots
-from face_models.training.lab.answers import FORMS, NORMAL
-from face_models.training.lab.exposures import TABLE_SEVERITIES
-from face_models.training.lab.figures import CONDITIONS
+from face_models.training.lab import plots, tables
 from face_models.training.lab.words import SHORT, findings, interval
 
-NOT_AT_HAND: Final = "not at hand"
-FIGURES: Final = {"macro_f1": "macro-F1", "accuracy": "accuracy"}
 RESTORED: Final = "restored.md"  # of `face-models` commands of its own: issue's part 8
 
 Numbers = Mapping[str, Any]
@@ -54,12 +49,6 @@ def markdown(document: Numbers, *, restored: bool = False) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def published(document: Numbers, *path: str) -> str:
-    """The paper's figure of that name, where the config holds it."""
-    value = document["settings"]["published"].get("/".join(path))
-    return NOT_AT_HAND if value is None else f"{value:.4f}"
-
-
 def _provenance(document: Numbers) -> Iterator[str]:
     source, settings = document["provenance"], document["settings"]
     yield f"`{source['command']}`"
@@ -82,24 +71,24 @@ def _study(document: Numbers, name: str) -> Iterator[str]:
     yield f"## {name}: {study['people']} people"
     yield _described(study)
     yield "### Table 1: recognition"
-    yield _table_one(document, name, study)
+    yield tables.table_one(document, name, study)
     yield "### Heatmap against base, and beyond the paper: paired"
     yield (
         "Difference of macro-F1 and of accuracy; p of a sign flip by person, Holm-adjusted within "
         "arm and rival. " + _arms(study)
     )
-    yield _compared(study["compared"], arms=True)
+    yield tables.compared(study["compared"], arms=True)
     yield "### Figure 3: severity"
     yield f"![Macro-F1 by severity]({name}-severity.png)"
     yield "Slope: change of macro-F1 per 0.1 of severity, least squares from the photo as it is."
-    yield _slopes(document, name, study)
+    yield tables.slopes(document, name, study)
     yield "### Table 2: what the fourth channel is told at the test"
-    yield _forms(document, name, study)
-    yield _compared(study["compared"], arms=False)
+    yield tables.forms(document, name, study)
+    yield tables.compared(study["compared"], arms=False)
     yield f"![Forms of the heatmap]({name}-forms.png)"
     yield "### Convergence"
     yield f"![Macro-F1 by epoch]({name}-convergence.png)"
-    yield _epochs(study)
+    yield tables.epochs(study)
 
 
 def _described(study: Numbers) -> str:
@@ -119,116 +108,6 @@ def _arms(study: Numbers) -> str:
     return " ".join(f"{arm}: {what}." for arm, what in told.items())
 
 
-def _table_one(document: Numbers, name: str, study: Numbers) -> str:
-    severities = {one: f" {severity:g}" for one, severity in TABLE_SEVERITIES.items()}
-    head = ["network", "arm", "figure"]
-    head += [text for one in CONDITIONS for text in (f"{one}{severities.get(one, '')}", "paper")]
-    rows = [
-        [
-            SHORT[backbone],
-            arm,
-            title,
-            *(
-                text
-                for condition in CONDITIONS
-                for text in (
-                    _mean(found["table"][condition][figure]),
-                    published(document, "table1", name, backbone, arm, condition, figure),
-                )
-            ),
-        ]
-        for backbone, by_arm in study["networks"].items()
-        for arm, found in by_arm.items()
-        for figure, title in FIGURES.items()
-    ]
-    return table(head, rows)
-
-
-def _mean(found: Numbers) -> str:
-    spread = f" ± {found['std']:.3f}" if "std" in found else ""
-    return f"{found['mean']:.3f}{spread}"
-
-
-def _compared(rows: Sequence[Numbers], *, arms: bool) -> str:
-    head = ["network", "this", "against", "condition", "macro-F1", "accuracy", "p", "verdict"]
-    lines = [
-        [
-            SHORT[row["backbone"]],
-            row["arm"],
-            row["rival"],
-            row["condition"],
-            f"{row['macro_f1']:+.3f} {interval(row['macro_f1_interval'])}",
-            f"{row['accuracy']:+.3f} {interval(row['accuracy_interval'])}",
-            f"{row['p_holm']:.3f}",
-            row["verdict"],
-        ]
-        for row in rows
-        if (row["rival"] != NORMAL) is arms
-    ]
-    return table(head, lines)
-
-
-def _slopes(document: Numbers, name: str, study: Numbers) -> str:
-    titles = list(next(iter(study["networks"].values()))["base"]["slopes"])
-    rows = [
-        [
-            SHORT[backbone],
-            arm,
-            *(
-                text
-                for title in titles
-                for text in (
-                    f"{found['slopes'][title]:+.4f}",
-                    published(document, "slope", name, backbone, arm, title),
-                )
-            ),
-        ]
-        for backbone, by_arm in study["networks"].items()
-        for arm, found in by_arm.items()
-        if set(titles) <= set(found["slopes"])
-    ]
-    return table(["network", "arm", *(one for t in titles for one in (t, "paper"))], rows)
-
-
-def _forms(document: Numbers, name: str, study: Numbers) -> str:
-    head = ["network", "told", *(text for one in CONDITIONS for text in (one, "paper"))]
-    rows = [
-        [
-            SHORT[backbone],
-            form,
-            *(
-                text
-                for condition in CONDITIONS
-                for text in (
-                    _mean(by_form[form][condition]["macro_f1"]),
-                    published(document, "table2", name, backbone, form, condition),
-                )
-            ),
-        ]
-        for backbone, by_form in study["forms"].items()
-        for form in FORMS
-    ]
-    return "Macro-F1.\n\n" + table(head, rows)
-
-
-def _epochs(study: Numbers) -> str:
-    """Macro-F1 after a few epochs, mean over the seeds."""
-    curves = {
-        (backbone, arm): [
-            sum(each) / len(each) for each in zip(*found["curves"].values(), strict=True)
-        ]
-        for backbone, by_arm in study["networks"].items()
-        for arm, found in by_arm.items()
-    }
-    epochs = study["lesson"]["epochs"]
-    shown = sorted({1, 2, 3, epochs // 2 or 1, epochs} & set(range(1, epochs + 1)))
-    rows = [
-        [SHORT[backbone], arm, *(f"{curve[epoch - 1]:.3f}" for epoch in shown)]
-        for (backbone, arm), curve in curves.items()
-    ]
-    return table(["network", "arm", *(f"epoch {epoch}" for epoch in shown)], rows)
-
-
 def _lfw(document: Numbers) -> Iterator[str]:
     lfw = document["lfw"]
     yield f"## Figures 4 to 6: LFW, {lfw['pairs']} pairs, networks of {lfw['study']}"
@@ -242,9 +121,9 @@ def _lfw(document: Numbers) -> Iterator[str]:
             SHORT[backbone],
             arm,
             *(f"{found[key]['mean']:.4f}{_spread(found[key])}" for key in ("auc", "eer")),
-            _mean(found["accuracy"]),
-            published(document, "lfw", backbone, arm, "auc"),
-            published(document, "lfw", backbone, arm, "eer"),
+            tables.mean(found["accuracy"]),
+            tables.published(document, "lfw", backbone, arm, "auc"),
+            tables.published(document, "lfw", backbone, arm, "eer"),
             f"{found['auc']['mean'] - PAPER_BEST['auc']:+.4f}",
         ]
         for backbone, by_arm in lfw["networks"].items()

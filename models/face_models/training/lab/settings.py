@@ -60,7 +60,12 @@ class Study:
 
 @dataclass(frozen=True)
 class LabConfig:
-    """`published`: the paper's figures as far as somebody has them, keys as in report.py."""
+    """`published`: the paper's figures as far as somebody has them.
+
+    Their keys: "table1/STUDY/BACKBONE/ARM/CONDITION/macro_f1" (or accuracy),
+    "table2/STUDY/BACKBONE/FORM/CONDITION", "slope/STUDY/BACKBONE/ARM/CURVE",
+    "lfw/BACKBONE/ARM/auc" (or eer); names as in the report, backbones as in the config.
+    """
 
     name: str
     input_px: int

@@ -9,7 +9,7 @@ import pytest
 
 from face_models.cli import main
 from face_models.training.evaluation.protocol import UnusableInput
-from face_models.training.lab import learning, report
+from face_models.training.lab import learning, report, tables
 from face_models.training.lab.arms import ARMS
 from face_models.training.lab.settings import read_config
 
@@ -101,8 +101,8 @@ def test_the_plan_tells_photos_and_minutes_of_every_backbone(
 
 def test_a_figure_of_the_paper_stands_where_the_config_holds_it() -> None:
     document = {"settings": {"published": {"table1/yaleb/base": 0.5}}}
-    assert report.published(document, "table1", "yaleb", "base") == "0.5000"
-    assert report.published(document, "table1", "yaleb", "heatmap") == "not at hand"
+    assert tables.published(document, "table1", "yaleb", "base") == "0.5000"
+    assert tables.published(document, "table1", "yaleb", "heatmap") == "not at hand"
 
 
 @pytest.mark.parametrize(
