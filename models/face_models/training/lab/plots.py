@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from face_models.training.lab.answers import FORMS
 from face_models.training.lab.figures import CONDITIONS, UNSPOILT
@@ -66,6 +67,7 @@ def draw_convergence(study: Numbers, path: Path) -> None:
             for number, (arm, network) in enumerate(by_arm.items()):
                 _curves(axes, network, f"C{number}", arm, last)
             axes.set(xlabel="epoch", ylabel="macro-F1")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(alpha=0.3)
         panels[0, column].set_title(SHORT[backbone])
         panels[1, column].set_title("the first epochs", fontsize="small")
