@@ -1,6 +1,7 @@
-"""Photos with JSON metadata, as AI-Hub publishes faces: person / light / pose, a box in the JSON.
+"""Photos with JSON metadata, the paper's form: person / light / pose, a face box in the JSON.
 
-The layout read here, one JSON beside each photo, of the same name:
+The paper's set came from AI-Hub and is not public, and the names of its own keys are not at hand.
+The layout read where the settings say nothing, one JSON beside each photo, of the same name:
 
     <folder>/<person>/<light>/<pose>.jpg
     <folder>/<person>/<light>/<pose>.json    {"person": "p001", "light": "bright", "pose": "front",
