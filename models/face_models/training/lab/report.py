@@ -61,14 +61,15 @@ def _provenance(document: Numbers) -> Iterator[str]:
     yield (
         'Figures of the paper stand in the columns "paper"; "not at hand" where neither the '
         "repository nor the config (`[published]`) holds one. The paper learnt 900 people of 90 "
-        "photos each at 224 px from ImageNet weights; another data set, size of input, start and "
+        "photos each at 224 px; another data set, size of input, start and "
         "length of training are reason enough for other levels, so compare differences, not levels."
     )
     repeats = settings["occlusion_repeats"]
     yield (
-        "Noise, occlusion and brightness are laid on the measured photos alone, an occlusion at "
-        f"{repeats} places, averaged. The heatmap at a test is drawn from the spoilt photo, of whom "
-        "the drawing network takes it for. Tables 1 and 2 have the severities of the paper's table "
+        "Noise, occlusion and brightness are laid on the measured photos (on learnt ones by the "
+        f"noisy arms alone), an occlusion at {repeats} places, averaged. The heatmap at a test is "
+        "drawn from the spoilt photo, of the person whom the drawing network sees there. Tables 1 "
+        "and 2 have the severities of the paper's table "
         "2; those of its table 1 are not at hand. Seeds are drawn along with people, but two or "
         "three of them make a coarse interval: read it beside the spread (±) over the seeds."
     )
