@@ -115,25 +115,26 @@ def drills() -> tuple[tuple[str, ...], Rows]:
 def channel() -> tuple[tuple[str, ...], Rows]:
     """Forms of the heatmap beside a network that is told nothing; validation identities."""
     report = read(MODEL_REPORTS / "channel.json")
-    minus = f"minus {report['control']} (95 %)"
+    control = report["controls"][0]
+    minus = f"minus {control} (95 %)"
     head = ("form", "seeds", "AUC, alone", minus, "AUC, together", minus)
     rows = [
         (
             form,
             str(len(one["seeds"])),
-            *_beside_control(one, "alone"),
-            *_beside_control(one, "together"),
+            *_beside_control(one, "alone", control),
+            *_beside_control(one, "together", control),
         )
         for form, one in report["forms"].items()
     ]
     return head, rows
 
 
-def _beside_control(form: Document, answer: str) -> tuple[str, str]:
+def _beside_control(form: Document, answer: str, control: str) -> tuple[str, str]:
     auc = _spread(form["figures"][answer]["auc"])
-    if not form["minus_control"]:
+    if control not in form["minus"]:
         return auc, ""
-    told = form["minus_control"][answer]["auc"]
+    told = form["minus"][control][answer]["auc"]
     low, high = told["interval"]
     return auc, f"{told['mean']:+.4f} ({low:+.4f} to {high:+.4f})"
 

@@ -121,7 +121,9 @@ def _add_channel(commands: Commands) -> None:
     parser.add_argument(
         "names", nargs="*", metavar="RUN", help="folders of --runs; otherwise all channel-*-SEED"
     )
-    parser.add_argument("--control", default="zero", help="the form that others are compared with")
+    parser.add_argument(
+        "--controls", nargs="+", default=["zero", "base"], help="forms that all are compared with"
+    )
     parser.add_argument("--replicates", type=int, default=200, help="draws of the bootstrap")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     parser.add_argument(

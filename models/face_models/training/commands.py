@@ -80,14 +80,14 @@ def channel(options: argparse.Namespace) -> None:
     from face_models.training.provenance import provenance
 
     try:
-        found = runs.read_runs(options.runs, options.names, control=options.control)
+        found = runs.read_runs(options.runs, options.names, options.controls)
     except runs.NotComparable as error:
         raise SystemExit(f"face-models channel: {error}") from error
     identity = data.load(options.data, options.runs / "cache", "val").identity
     resampling = Resampling(options.replicates, options.seed)
-    comparison = paired.compare(found, identity, options.control, resampling)
+    comparison = paired.compare(found, identity, options.controls, resampling)
     source = provenance("validation identities of the training set", options.seed)
-    document = report.document(found, comparison, options.control, resampling, source)
+    document = report.document(found, comparison, resampling, source)
     documents.write_document(document, options.json)
     told = report.markdown(document)
     options.json.with_suffix(".md").write_text(told, encoding="utf-8")

@@ -68,8 +68,8 @@ def _run(
 
 
 def _compared(runs: Path, replicates: int = 30) -> Comparison:
-    found = read_runs(runs, control="zero")
-    return compare(found, IDENTITY, "zero", Resampling(replicates))
+    found = read_runs(runs, [], ["zero"])
+    return compare(found, IDENTITY, ["zero"], Resampling(replicates))
 
 
 def test_figures_of_ranks_are_those_of_the_verification() -> None:
@@ -95,12 +95,12 @@ def test_a_form_that_tells_people_apart_better_is_shown_to_be_better(tmp_path: P
         _run(tmp_path, "clear", seed, noise=1.5)
         _run(tmp_path, "same", seed, noise=4.0)
     found = _compared(tmp_path)
-    by_seed = [found.differences["clear"][seed]["alone"]["auc"] for seed in (1, 2)]
-    low, high = found.intervals["clear"]["alone"]["auc"]
+    by_seed = [found.differences["zero"]["clear"][seed]["alone"]["auc"] for seed in (1, 2)]
+    low, high = found.intervals["zero"]["clear"]["alone"]["auc"]
     assert low <= np.mean(by_seed) <= high
     assert verdict(by_seed, (low, high)) == BETTER
-    assert found.intervals["same"]["alone"] == {"auc": [0, 0], "tar": [0, 0]}
-    assert "zero" not in found.differences
+    assert found.intervals["zero"]["same"]["alone"] == {"auc": [0, 0], "tar": [0, 0]}
+    assert "zero" not in found.differences["zero"]
 
 
 @pytest.mark.parametrize(
@@ -122,16 +122,16 @@ def test_what_counts_as_shown(
 
 def test_runs_that_tell_no_forms_apart_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NotComparable, match="no run channel-"):
-        read_runs(tmp_path, control="zero")
+        read_runs(tmp_path, [], ["zero"])
     _run(tmp_path, "gradcam", 1, noise=3.0)
     with pytest.raises(NotComparable, match="no run of the control zero"):
-        read_runs(tmp_path, control="zero")
+        read_runs(tmp_path, [], ["zero"])
     _run(tmp_path, "zero", 1, noise=3.0, rate=2e-3)
     with pytest.raises(NotComparable, match="differ in more than form and seed"):
-        read_runs(tmp_path, control="zero")
+        read_runs(tmp_path, [], ["zero"])
     _run(tmp_path, "zero", 2, noise=3.0, steps=9)
     with pytest.raises(NotComparable, match="channel-zero-2 has not come to its step 10"):
-        read_runs(tmp_path, ["channel-zero-2"], control="zero")
+        read_runs(tmp_path, ["channel-zero-2"], ["zero"])
 
 
 def test_the_command_writes_tables_a_document_and_a_plot(data_dir: Path, tmp_path: Path) -> None:
@@ -143,13 +143,13 @@ def test_the_command_writes_tables_a_document_and_a_plot(data_dir: Path, tmp_pat
         _run(runs, "clear", seed, noise=1.5, identity=identity)
     report = tmp_path / "channel.json"
     folders = ["--data", str(data_dir), "--runs", str(runs), "--json", str(report)]
-    main(["channel", *folders, "--replicates", "10"])
+    main(["channel", *folders, "--replicates", "10", "--controls", "zero"])
     written = read(report)
-    assert written["forms"]["clear"]["minus_control"]["alone"]["auc"]["shown"] == BETTER
+    assert written["forms"]["clear"]["minus"]["zero"]["alone"]["auc"]["shown"] == BETTER
     assert written["forms"]["clear"]["heat"]["explains"] == "best"
-    assert written["forms"]["zero"]["minus_control"] == {}
+    assert written["forms"]["zero"]["minus"] == {}
     told = report.with_suffix(".md").read_text()
-    assert "- better: clear (alone, AUC)" in told
+    assert "- better than `zero`: clear (alone, AUC)" in told
     assert report.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 

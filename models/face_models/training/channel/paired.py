@@ -24,6 +24,7 @@ FIGURES = ("auc", "tar")  # tar at FALSE_ACCEPT_RATE
 
 Figures = Mapping[str, float]
 ByAnswer = Mapping[str, Mapping[str, Any]]  # answer -> figure -> value
+BySeed = Mapping[str, Mapping[int, ByAnswer]]  # form -> seed -> answer -> figure -> value
 
 
 @dataclass(frozen=True)
@@ -85,16 +86,19 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Comparison:
-    """By form, answer and figure; `differences` from the control by seed, `intervals` of means."""
+    """`differences` from every control, of the seeds it has, too; `intervals` of their means."""
 
     pairs: Pairs
-    figures: Mapping[str, Mapping[int, ByAnswer]]  # form -> seed -> answer -> figure
-    differences: Mapping[str, Mapping[int, ByAnswer]]  # of the seeds that the control has, too
-    intervals: Mapping[str, ByAnswer]
+    figures: BySeed
+    differences: Mapping[str, BySeed]  # by control
+    intervals: Mapping[str, Mapping[str, ByAnswer]]  # control -> form -> answer -> figure
 
 
 def compare(
-    runs: Sequence[FormRun], identity: NDArray[np.int64], control: str, resampling: Resampling
+    runs: Sequence[FormRun],
+    identity: NDArray[np.int64],
+    controls: Sequence[str],
+    resampling: Resampling,
 ) -> Comparison:
     pairs = Pairs.of(identity)
     ranks = {
@@ -113,21 +117,25 @@ def compare(
         return found
 
     def mean_differences(counts: Counts) -> dict[str, Any]:
-        drawn = differences(measured(counts), control)
-        return {form: _mean_over_seeds(by_seed) for form, by_seed in drawn.items()}
+        drawn = measured(counts)
+        return {
+            control: {
+                form: _mean_over_seeds(by_seed)
+                for form, by_seed in differences(drawn, control).items()
+            }
+            for control in controls
+        }
 
     figures = measured(np.ones(pairs.people))
     return Comparison(
         pairs,
         figures,
-        differences(figures, control),
+        {control: differences(figures, control) for control in controls},
         bootstrap.intervals(mean_differences, pairs.people, resampling, "people drawn"),
     )
 
 
-def differences(
-    figures: Mapping[str, Mapping[int, ByAnswer]], control: str
-) -> dict[str, dict[int, ByAnswer]]:
+def differences(figures: BySeed, control: str) -> dict[str, dict[int, ByAnswer]]:
     """Of every other form to the control with the same seed."""
     ours = figures[control]
     return {

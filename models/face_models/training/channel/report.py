@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from face_models.training.channel.paired import FIGURES, ByAnswer, Comparison
@@ -19,23 +20,18 @@ from face_models.training.measure import FALSE_ACCEPT_RATE
 from face_models.training.provenance import Provenance
 
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "not shown"
+SHIFT: Final = 0.3  # between the answers' lines of one form
 TITLES: Final = {"auc": "AUC", "tar": f"TAR@FAR {FALSE_ACCEPT_RATE:g}"}
 
 Document = Mapping[str, Any]
 
 
 def document(
-    runs: Sequence[FormRun],
-    comparison: Comparison,
-    control: str,
-    resampling: Resampling,
-    source: Provenance,
+    runs: Sequence[FormRun], comparison: Comparison, resampling: Resampling, source: Provenance
 ) -> dict[str, Any]:
-    config = runs[0].config
-    pairs = comparison.pairs
+    config, pairs = runs[0].config, comparison.pairs
     heat = {run.form: asdict(run.config.heat) for run in runs}
     return {
-        "control": control,
         "tar_at_far": FALSE_ACCEPT_RATE,
         "start_run": config.start_run,
         "stages": [asdict(stage) for stage in config.stages],
@@ -43,13 +39,14 @@ def document(
         "faces": len(pairs.known),
         "genuine_pairs": len(pairs.genuine),
         "impostor_pairs": len(pairs.impostor),
+        "controls": list(comparison.differences),
         "bootstrap": asdict(resampling),
         "forms": {
             form: {
                 "heat": heat[form],
                 "seeds": sorted(by_seed),
                 "figures": _over_seeds(by_seed),
-                "minus_control": _compared(form, comparison),
+                "minus": _minus_controls(form, comparison),
             }
             for form, by_seed in comparison.figures.items()
         },
@@ -73,16 +70,27 @@ def _over_seeds(by_seed: Mapping[int, ByAnswer]) -> dict[str, Any]:
     }
 
 
-def _compared(form: str, comparison: Comparison) -> dict[str, Any]:
-    """Nothing for the control, and for a form without a seed of the control's."""
-    if form not in comparison.differences:
-        return {}
-    found = _over_seeds(comparison.differences[form])
-    for answer, figures in found.items():
-        for name, told in figures.items():
-            told["interval"] = comparison.intervals[form][answer][name]
-            told["shown"] = verdict(told["by_seed"], told["interval"])
-    return found
+def _minus_controls(form: str, comparison: Comparison) -> dict[str, Any]:
+    """By control; but for a control itself, and where no seed is the control's."""
+    return {
+        control: _with_intervals(_over_seeds(forms[form]), comparison.intervals[control][form])
+        for control, forms in comparison.differences.items()
+        if form in forms
+    }
+
+
+def _with_intervals(found: dict[str, Any], intervals: ByAnswer) -> dict[str, Any]:
+    return {
+        answer: {
+            name: {
+                **told,
+                "interval": intervals[answer][name],
+                "shown": verdict(told["by_seed"], intervals[answer][name]),
+            }
+            for name, told in figures.items()
+        }
+        for answer, figures in found.items()
+    }
 
 
 def verdict(by_seed: Sequence[float], interval: Sequence[float]) -> str:
@@ -94,12 +102,15 @@ def verdict(by_seed: Sequence[float], interval: Sequence[float]) -> str:
 
 
 def markdown(report: Document) -> str:
-    answers = list(dict.fromkeys(a for one in report["forms"].values() for a in one["figures"]))
     parts = ["# Does the heatmap help?", *_introduction(report), *_conclusion(report)]
-    for answer in answers:
+    for answer in answers_of(report):
         parts += [f"## {answer.capitalize()}", _figures(report, answer)]
-    parts += ["## The forms", _forms(report)]
+    parts += ["## By seed", _by_seed(report), "## The forms", _forms(report)]
     return "\n\n".join(parts) + "\n"
+
+
+def answers_of(report: Document) -> list[str]:
+    return list(next(iter(report["forms"].values()))["figures"])
 
 
 def _introduction(report: Document) -> tuple[str, str, str]:
@@ -113,8 +124,8 @@ def _introduction(report: Document) -> tuple[str, str, str]:
     )
     answers = (
         "`alone`: what the trained network answers; `together`: the sum with the base network's "
-        f"answer, as it is served. Differences are to `{report['control']}` with the same seed; in "
-        "brackets the 95 % interval of the mean difference over the seeds, "
+        "answer, as it is served. ±: over the seeds. Differences are between runs of one seed; in "
+        "brackets the 95 % interval of their mean over the seeds, "
         f"{drawn['replicates']} draws of people, seed {drawn['seed']}, both forms on every draw."
     )
     return f"`{source['command']}`", alike, answers
@@ -123,57 +134,69 @@ def _introduction(report: Document) -> tuple[str, str, str]:
 def _conclusion(report: Document) -> tuple[str, str, str]:
     """In plain words what is shown, and what is not."""
     rule = (
-        f"A form counts as shown to be better or worse than `{report['control']}` where the "
-        "interval leaves out 0 and every seed has the same sign."
+        "A form counts as shown to be better or worse than a control where the interval leaves out "
+        "0 and every seed, of at least two, has the same sign. Forms with other seeds are compared "
+        "by their differences alone, not by their means."
     )
     told = [
-        f"- {kind}: {', '.join(_named(report, kind)) or 'none'}"
-        for kind in (BETTER, WORSE, NOT_SHOWN)
+        f"- {kind} than `{control}`: {', '.join(_named(report, control, kind)) or 'none'}"
+        for control in report["controls"]
+        for kind in (BETTER, WORSE)
     ]
     limits = (
-        "One in twenty intervals errs by chance. So short a training shows what a form is worth "
-        "early on, not what it would come to; people are drawn anew, trainings only as many as "
-        "there are seeds."
+        "Of all other differences nothing is shown. One in twenty intervals errs by chance. So "
+        "short a training shows what a form is worth early on, not what it would come to; people "
+        "are drawn anew, trainings only as many as there are seeds."
     )
     return rule, "\n".join(told), limits
 
 
-def _named(report: Document, kind: str) -> list[str]:
+def _named(report: Document, control: str, kind: str) -> list[str]:
     return [
         f"{form} ({answer}, {TITLES[name]})"
         for form, one in report["forms"].items()
-        for answer, figures in one["minus_control"].items()
+        for answer, figures in one["minus"].get(control, {}).items()
         for name, told in figures.items()
         if told["shown"] == kind
     ]
 
 
 def _figures(report: Document, answer: str) -> str:
-    control = report["control"]
+    controls = report["controls"]
     head = ["form", "seeds"]
     for name in FIGURES:
-        head += [TITLES[name], f"minus {control}", "by seed"]
+        head += [TITLES[name], *(f"minus {control}" for control in controls)]
     rows = []
     for form, one in report["forms"].items():
-        row = [form, ", ".join(map(str, one["seeds"]))]
+        row = [form, str(len(one["seeds"]))]
         for name in FIGURES:
-            minus = one["minus_control"].get(answer, {}).get(name)
-            row += [spread(one["figures"][answer][name]), *(_minus(minus) if minus else ("", ""))]
+            minus = [one["minus"].get(control, {}) for control in controls]
+            told = (_difference(each[answer][name]) if each else "" for each in minus)
+            row += [_spread(one["figures"][answer][name]), *told]
         rows.append(row)
     return table(head, rows)
 
 
-def spread(figure: Document) -> str:
+def _difference(told: Document) -> str:
+    low, high = told["interval"]
+    return f"{told['mean']:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def _by_seed(report: Document) -> str:
+    columns = [(answer, name) for answer in answers_of(report) for name in FIGURES]
+    rows = [
+        [form, str(seed), *(f"{one['figures'][a][name]['by_seed'][n]:.4f}" for a, name in columns)]
+        for form, one in report["forms"].items()
+        for n, seed in enumerate(one["seeds"])
+    ]
+    return table(["form", "seed", *(f"{TITLES[name]}, {a}" for a, name in columns)], rows)
+
+
+def _spread(figure: Document) -> str:
     """Mean and, of several seeds, standard deviation."""
     if "std" not in figure:
         return f"{figure['mean']:.4f}"
     return f"{figure['mean']:.4f} ± {figure['std']:.4f}"
-
-
-def _minus(told: Document) -> tuple[str, str]:
-    low, high = told["interval"]
-    by_seed = ", ".join(f"{value:+.4f}" for value in told["by_seed"])
-    return f"{told['mean']:+.4f} ({low:+.4f} to {high:+.4f})", by_seed
 
 
 def _forms(report: Document) -> str:
@@ -186,23 +209,31 @@ def _forms(report: Document) -> str:
 
 
 def draw(report: Document, path: Path) -> None:
-    """A panel per figure: mean difference to the control with its interval, seeds as dots."""
-    forms = [form for form, one in report["forms"].items() if one["minus_control"]]
-    figure = Figure(figsize=(11, 0.42 * len(forms) + 1.6), layout="constrained")
+    """A panel per figure: mean difference to the first control with its interval, seeds as dots."""
+    control = report["controls"][0]
+    minus = {
+        form: one["minus"][control]
+        for form, one in report["forms"].items()
+        if control in one["minus"]
+    }
+    figure = Figure(figsize=(11, 0.42 * len(minus) + 1.6), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2, sharey=True), FIGURES, strict=True):
-        for shift, answer in ((-0.15, "alone"), (0.15, "together")):
-            told = [report["forms"][form]["minus_control"][answer][name] for form in forms]
-            heights = np.arange(len(forms)) + shift
-            mean = np.array([one["mean"] for one in told])
-            reach = np.abs(np.array([one["interval"] for one in told]).T - mean)
-            drawn = axes.errorbar(mean, heights, xerr=reach, fmt="|", capsize=3, label=answer)
-            for one, height in zip(told, heights, strict=True):
-                seeds = one["by_seed"]
-                colour = drawn.lines[0].get_color()
-                axes.plot(seeds, [height] * len(seeds), ".", color=colour, alpha=0.6)
+        for place, answer in enumerate(answers_of(report)):
+            told = [one[answer][name] for one in minus.values()]
+            _draw_differences(axes, told, answer, SHIFT * (place - 0.5))
         axes.axvline(0, color="grey", linewidth=0.8)
-        axes.set(title=f"{TITLES[name]}, minus {report['control']}", yticks=range(len(forms)))
-        axes.set_yticklabels(forms)
+        axes.set(title=f"{TITLES[name]}, minus {control}", yticks=range(len(minus)))
+        axes.set_yticklabels(list(minus))
         axes.grid(alpha=0.3, axis="x")
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
+
+
+def _draw_differences(axes: Axes, told: Sequence[Document], label: str, shift: float) -> None:
+    heights = np.arange(len(told)) + shift
+    mean = np.array([one["mean"] for one in told])
+    reach = np.abs(np.array([one["interval"] for one in told]).T - mean)
+    drawn = axes.errorbar(mean, heights, xerr=reach, fmt="|", capsize=3, label=label)
+    for one, height in zip(told, heights, strict=True):
+        dots = [height] * len(one["by_seed"])
+        axes.plot(one["by_seed"], dots, ".", color=drawn.lines[0].get_color(), alpha=0.6)

@@ -34,12 +34,12 @@ class FormRun:
     answers: Mapping[str, Vectors]
 
 
-def read_runs(runs_dir: Path, names: Sequence[str] = (), *, control: str) -> list[FormRun]:
-    """The named runs, or all of this comparison, seed by seed of each form.
+def read_runs(runs_dir: Path, names: Sequence[str], controls: Sequence[str]) -> list[FormRun]:
+    """The named runs, or all of this comparison where none is named.
 
     Raises:
         NotComparable: there is none, one is unfinished, two differ in more than form and seed, or
-            the control is missing.
+            a control is missing.
     """
     folders = [runs_dir / name for name in names] or sorted(runs_dir.glob(PATTERN))
     if not folders:
@@ -48,8 +48,9 @@ def read_runs(runs_dir: Path, names: Sequence[str] = (), *, control: str) -> lis
     for run in runs[1:]:
         if _all_but_form(run.config) != _all_but_form(runs[0].config):
             raise NotComparable(f"{run.form} and {runs[0].form} differ in more than form and seed")
-    if control not in {run.form for run in runs}:
-        raise NotComparable(f"no run of the control {control}")
+    for control in controls:
+        if control not in {run.form for run in runs}:
+            raise NotComparable(f"no run of the control {control}")
     return runs
 
 
