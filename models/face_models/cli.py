@@ -22,6 +22,7 @@ DATA_DIR = Path("../shared/data")
 RUNS_DIR = Path("runs")
 CHECKPOINTS_DIR = PROJECT_DIR / "checkpoints"
 REPORTS_DIR = PROJECT_DIR / "reports"
+PEOPLE_DIR = PROJECT_DIR.parent / "tests" / "data" / "people"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_quality(commands)
     _add_robustness(commands)
     _add_compress(commands)
+    _add_lab(commands)
     return parser
 
 
@@ -274,3 +276,18 @@ def _add_compress(commands: Commands) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of fine-tuning")
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "compression.json")
     _add_folders(parser)
+
+
+def _add_lab(commands: Commands) -> None:
+    parser = commands.add_parser("lab", help="the paper's study, from photos to report")
+    steps = parser.add_subparsers(required=True, metavar="STEP")
+    run = _add(steps, "run", "every table and figure, going on where it was stopped", "run_lab")
+    run.add_argument("--people", type=Path, default=PEOPLE_DIR, help="shown in the pictures")
+    run.add_argument(
+        "--report", type=Path, help="folder; models/reports/lab/NAME, the config's, without it"
+    )
+    plan = _add(steps, "plan", "how many minutes a config will take here", "plan_lab")
+    for step in (run, plan):
+        step.add_argument("--config", type=Path, required=True, help="a file of models/configs/lab")
+        step.add_argument("--threads", type=int, default=2)
+        _add_folders(step)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from face_models.training.evaluation.harness import Request
+    from face_models.training.lab.bench import Bench
 
 
 def prepare(options: argparse.Namespace) -> None:
@@ -279,3 +280,34 @@ def compress(options: argparse.Namespace) -> None:
     options.json.with_suffix(".md").write_text(told, encoding="utf-8")
     report.draw(document, options.json.with_suffix(".png"))
     print(told)
+
+
+def run_lab(options: argparse.Namespace) -> None:
+    from face_models.cli import REPORTS_DIR
+    from face_models.training.evaluation.protocol import UnusableInput
+    from face_models.training.lab import report
+    from face_models.training.lab.run import run
+
+    try:
+        bench = _lab_bench(options)
+        folder = options.report or REPORTS_DIR / "lab" / bench.config.name
+        print(report.write(run(bench, options.people, folder), folder))
+    except UnusableInput as error:
+        raise SystemExit(f"face-models lab: {error}") from error
+
+
+def plan_lab(options: argparse.Namespace) -> None:
+    from face_models.training.evaluation.protocol import UnusableInput
+    from face_models.training.lab.plan import plan
+
+    try:
+        print(plan(_lab_bench(options)))
+    except UnusableInput as error:
+        raise SystemExit(f"face-models lab: {error}") from error
+
+
+def _lab_bench(options: argparse.Namespace) -> Bench:
+    from face_models.training.lab.bench import Bench, Folders
+    from face_models.training.lab.settings import read_config
+
+    return Bench(read_config(options.config), Folders(options.data, options.runs), options.threads)

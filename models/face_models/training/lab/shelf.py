@@ -1,0 +1,73 @@
+"""Artefacts by what they are made of: what is there is not made again, whatever was killed between.
+
+Each is a folder named by its kind and a fingerprint of its ingredients, which stand beside it in
+made_of.json. It is made in a folder of another name, where a killed maker finds its own traces, and
+under a lock that dies with its process: several processes on one shelf share the work.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+MADE_OF_FILE = "made_of.json"
+DIGITS = 12
+
+
+class Busy(Exception):
+    """Another process makes the artefact just now."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    folder: Path
+    fingerprint: str
+
+
+@dataclass
+class Shelf:
+    """`patient`: wait for what another process makes; else raise Busy."""
+
+    folder: Path
+    patient: bool = True
+
+    def take(
+        self, name: str, made_of: Mapping[str, object], make: Callable[[Path], None]
+    ) -> Artefact:
+        """The artefact, made where it is not there yet; `make` fills a folder.
+
+        Raises:
+            Busy: another process makes it, and the shelf is not patient.
+        """
+        told = json.dumps(made_of, indent=1, sort_keys=True, ensure_ascii=False)
+        fingerprint = hashlib.sha256(told.encode()).hexdigest()[:DIGITS]
+        final = self.folder / f"{name}-{fingerprint}"
+        if not final.exists():
+            with self._lock(final):
+                _make(final, told, make)
+        return Artefact(final, fingerprint)
+
+    @contextmanager
+    def _lock(self, final: Path) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with final.with_name(final.name + ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if self.patient else fcntl.LOCK_NB))
+            except BlockingIOError as error:
+                raise Busy(final.name) from error
+            yield
+
+
+def _make(final: Path, told: str, make: Callable[[Path], None]) -> None:
+    if final.exists():  # made while this process waited
+        return
+    partial = final.with_name(final.name + ".partial")
+    partial.mkdir(exist_ok=True)
+    (partial / MADE_OF_FILE).write_text(told, encoding="utf-8")
+    make(partial)
+    partial.rename(final)

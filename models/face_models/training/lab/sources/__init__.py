@@ -1,0 +1,1 @@
+"""Where a study's photos come from; every source answers cut crops with person and light."""
