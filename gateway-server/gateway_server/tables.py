@@ -295,6 +295,10 @@ class LeadVoice(Row):
     key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), primary_key=True)
     verdict: Mapped[str] = mapped_column(String(16))
     given_at: Mapped[datetime] = mapped_column(default=now)
+    """Since when they have been saying so."""
+    same_at: Mapped[datetime | None]
+    """When they first said same, whatever they have said since."""
+    different_at: Mapped[datetime | None]
 
 
 class Failure(Row):

@@ -13,7 +13,7 @@ from gateway_server.auth import Caller
 from gateway_server.database import Database
 from gateway_server.paging import decode_place, encode_place
 from gateway_server.problems import Forbidden, InvalidCursor
-from gateway_server.review.decisions import Voice, decide, may_see_voices
+from gateway_server.review.decisions import WAITING, Voice, decide, shown_to
 from gateway_server.review.leads import Pair, voices_on
 from gateway_server.tables import Lead, LeadStatus, LeadVoice, Person, Search, is_id
 
@@ -36,7 +36,7 @@ class LeadSeen:
     name: str
     reference: str | None
     voices: Sequence[Voice]
-    """Of all, or none: see `may_see_voices`."""
+    """Of all once it is decided or an admin's to settle; none while it waits."""
 
     @property
     def candidate(self) -> Mapping[str, Any] | None:
@@ -65,10 +65,11 @@ class Standing:
     """How a candidate of a search stands, for one caller."""
 
     status: LeadStatus | None
-    """None while it is not for this caller to know."""
+    """Until it is decided, what follows from their own voice alone; None where nothing does."""
     own: str | None
     """What they have said themselves."""
     voices: Sequence[Voice]
+    """See `shown_to`."""
 
 
 class ReviewDesk:
@@ -134,9 +135,11 @@ class ReviewDesk:
 
 def standing_of(voices: Sequence[Voice], caller: Caller) -> Standing:
     own = next((one.verdict for one in voices if one.key_id == caller.key_id), None)
-    if not may_see_voices(voices, caller):
-        return Standing(None, own, ())
-    return Standing(decide(voices), own, voices)
+    seen, holds = shown_to(caller, voices), decide(voices)
+    if holds not in WAITING:
+        return Standing(holds, own, seen)
+    by_their_own = decide(seen)
+    return Standing(by_their_own if own and by_their_own in WAITING else None, own, seen)
 
 
 def _has_spoken(caller: Caller) -> ColumnElement[bool]:

@@ -68,15 +68,24 @@ async def give_voice(
     row = _row(pair, search_id, confidence)
     await session.execute(insert(_LEADS).values(row).on_conflict_do_nothing())
     lead = await session.get_one(Lead, _key(pair), with_for_update=True)
-    voice = {**vars(pair), "key_id": caller.key_id, "verdict": verdict, "given_at": now()}
-    said_last = {name: voice[name] for name in ("verdict", "given_at")}
-    await session.execute(
-        insert(_VOICES)
-        .values(voice)
-        .on_conflict_do_update(index_elements=[*_PAIR, "key_id"], set_=said_last)
-    )
+    await _say(session, pair, caller.key_id, verdict)
     await _weigh(session, lead)
     return lead.status
+
+
+async def _say(session: AsyncSession, pair: Pair, key_id: str, verdict: str) -> None:
+    """Under the lead's lock. Once more the same is nothing new."""
+    voice = await session.get(LeadVoice, (*_key(pair), key_id))
+    if voice is None:
+        voice = LeadVoice(**vars(pair), key_id=key_id)
+        session.add(voice)
+    if voice.verdict != verdict:
+        voice.verdict, voice.given_at = verdict, now()
+    if verdict == "same":
+        voice.same_at = voice.same_at or voice.given_at
+    elif verdict == "different":
+        voice.different_at = voice.different_at or voice.given_at
+    await session.flush()
 
 
 async def voices_on(
@@ -94,7 +103,17 @@ async def voices_on(
     for row, role, name in rows:
         pair = Pair(row.photo_sha256, row.face, row.person_id)
         if pair in found:
-            found[pair].append(Voice(row.key_id, role, row.verdict, row.given_at, name))
+            found[pair].append(
+                Voice(
+                    row.key_id,
+                    role,
+                    row.verdict,
+                    row.given_at,
+                    name,
+                    row.same_at,
+                    row.different_at,
+                )
+            )
     return found
 
 
@@ -119,7 +138,8 @@ async def _move(session: AsyncSession, lead: Lead, into: str) -> None:
     await session.execute(insert(_LEADS).values(row).on_conflict_do_nothing())
     theirs = replace(pair, person_id=lead.person_id)
     for voice in (await voices_on(session, [theirs]))[theirs]:
-        said = {"key_id": voice.key_id, "verdict": voice.verdict, "given_at": voice.given_at}
+        names = ("key_id", "verdict", "given_at", "same_at", "different_at")
+        said = {name: getattr(voice, name) for name in names}
         moved = insert(_VOICES).values({**vars(pair), **said})
         await session.execute(moved.on_conflict_do_nothing())
     await _weigh(session, await session.get_one(Lead, _key(pair), with_for_update=True))

@@ -153,6 +153,22 @@ async def test_a_reviewer_does_not_read_anothers_verdict_before_their_own(runnin
     assert "a operator: Same" in spoken.text
 
 
+@pytest.mark.parametrize("said", ["unsure", "different"])
+async def test_nor_after_a_verdict_of_their_own_that_could_be_changed(running, desk, enrol, said):
+    person = await enrol("Ada", make_photo(1))
+    address = await found_by(desk, make_photo(1))
+    await judge(desk, address, person["id"], "same")
+    key = await running.gateway.keyring.create("a second one", "operator")
+    async with browser_at(running) as second:
+        await second.sign_in(key)
+        spoken = await judge(second, address, person["id"], said)
+        page = await second.open(address)
+
+    for told in (spoken, page):
+        assert "a operator" not in told.text
+        assert "disputed" not in told.text
+
+
 async def test_verdicts_need_the_token_and_a_candidate(desk, enrol):
     person = await enrol("Ada", make_photo(1))
     address = await found_by(desk, make_photo(1))
