@@ -1,13 +1,16 @@
 """Two records of one person made one: here at once, there durably, and found at any moment."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from gateway_server.people import read_people
+from gateway_server.tables import Lead, Person
 from tests.gateway_server.conftest import (
     ONE_ENGINE,
     RETRIED_SOON,
@@ -308,6 +311,71 @@ async def register(client: httpx.AsyncClient, seed: int) -> dict[str, Any]:
     made = (await client.post("/v1/persons", data={"name": f"Ada {seed}"}, files=files)).json()
     assert isinstance(made, dict)
     return made
+
+
+@pytest.fixture
+def meanwhile(running, monkeypatch):
+    """Somebody's work between a verdict's first look at the search and its being written."""
+
+    def arrange(work: Callable[[], Awaitable[object]]) -> None:
+        reader = running.gateway.search_reader
+        find = reader.find
+
+        async def find_and_work(*asked: Any) -> Any:
+            found = await find(*asked)
+            monkeypatch.setattr(reader, "find", find)
+            await work()
+            return found
+
+        monkeypatch.setattr(reader, "find", find_and_work)
+
+    return arrange
+
+
+async def test_a_verdict_during_a_merge_is_about_the_kept_person(
+    operator, enrol, meanwhile, running
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    found = (await search(operator, make_photo(2))).json()["id"]
+    meanwhile(lambda: merge(operator, kept, other))
+
+    said = {"person_id": other["id"], "verdict": "different"}
+    answer = await operator.post(f"/v1/searches/{found}/feedback", json=said)
+
+    assert (answer.status_code, answer.json()["person_id"]) == (201, kept["id"])
+    ruled_out = (await operator.get("/v1/leads", params={"status": "different"})).json()["leads"]
+    assert [one["person_id"] for one in ruled_out] == [kept["id"]]
+
+
+async def test_a_verdict_during_a_deletion_leaves_no_lead(operator, enrol, meanwhile, running):
+    person = await enrol("Ada", make_photo(1))
+    found = (await search(operator, make_photo(1))).json()["id"]
+    meanwhile(lambda: operator.delete(f"/v1/persons/{person['id']}"))
+
+    said = {"person_id": person["id"], "verdict": "same"}
+    answer = await operator.post(f"/v1/searches/{found}/feedback", json=said)
+
+    assert (answer.status_code, slug_of(answer)) == (404, "person-not-found")
+    async with running.gateway.queue._database.read() as session:
+        assert (await session.scalars(select(Lead))).all() == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_whoever_a_candidate_became_stays_until_the_search_is_written(
+    operator, enrol, running
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    await merge(operator, kept, other)
+    database = running.gateway.queue._database
+    free = select(Person.id).with_for_update(skip_locked=True)
+
+    async with database.write() as session:
+        people = await read_people(session, {other["id"]})
+        async with database.write() as another:
+            assert (await another.scalars(free)).all() == []
+
+    assert people.today(other["id"]) == kept["id"]
+    assert people.names == {kept["id"]: "Ada"}
 
 
 @RETRIED_SOON

@@ -72,11 +72,12 @@ async def judge(
 ) -> Response:
     form = await read_form(request)
     said = read_verdict(form)
-    await gateway.search_reader.judge(search_id, said.person_id, said.verdict, visitor.caller)
+    reader = gateway.search_reader
+    judged = await reader.judge(search_id, said.person_id, said.verdict, visitor.caller)
     if not is_fragment(request):
         return RedirectResponse(f"{PAGES}/{search_id}", HTTPStatus.SEE_OTHER)
     view = await view_search(gateway, search_id, visitor.caller)
-    candidate, standing = view.candidate(said.person_id), view.standings[said.person_id]
+    candidate, standing = view.candidate(judged.person_id), view.standings[judged.person_id]
     return render(
         request,
         "search/judgement.html",
