@@ -368,6 +368,38 @@ async def test_a_lead_lives_with_its_newest_search(running, found, phone, review
     assert [one["search_id"] for one in await queue(reviewers["ann"])] == [again]
 
 
+async def make_old(running: Running, *search_ids: str) -> None:
+    async with running.gateway.queue._database.write() as session:
+        old = update(Search).where(Search.id.in_(search_ids))
+        await session.execute(old.values(created_at=now() - timedelta(days=99)))
+
+
+async def test_what_waits_anew_is_shown_by_the_search_in_which_it_does(
+    running, found, phone, reviewers
+):
+    await judge(reviewers["ann"], *found, "different")
+    await make_old(running, found[0])
+    await running.gateway.retention.run()
+    again = (await search(phone, make_photo(1))).json()["id"]
+
+    await judge(reviewers["ann"], again, found[1], "same")
+
+    assert [one["search_id"] for one in await queue(reviewers["ben"])] == [again]
+
+
+async def test_a_lead_does_not_go_with_an_old_search_while_a_newer_one_shows_it(
+    running, found, phone, reviewers
+):
+    await judge(reviewers["ann"], *found, "different")
+    newer = [(await search(phone, make_photo(1))).json()["id"] for _ in range(2)]
+    await judge(reviewers["ann"], *found, "same")
+    await make_old(running, found[0])
+
+    await running.gateway.retention.run()
+
+    assert [one["search_id"] for one in await queue(reviewers["ben"])] == [newer[-1]]
+
+
 async def test_what_was_said_of_two_people_holds_for_the_one_they_turn_out_to_be(
     running, enrol, phone, reviewers
 ):
@@ -392,6 +424,7 @@ async def test_candidates_below_the_confidence_wait_for_nobody(environment, infe
         run_gateway(environment, httpx.ASGITransport(inference.app)) as running,
         running.client(running.keys["operator"]) as operator,
         running.client(running.keys["admin"]) as admin,
+        running.client(await running.gateway.keyring.create("ben", "operator")) as ben,
     ):
         files = [("photos[]", ("p.jpg", make_photo(1)))]
         await operator.post("/v1/persons", data={"name": "Ada"}, files=files)
@@ -401,6 +434,7 @@ async def test_candidates_below_the_confidence_wait_for_nobody(environment, infe
         await judge(operator, found["id"], found["candidates"][0]["person_id"], "same")
 
         assert await names_in(admin) == ["Ada"], "somebody has seen more in it"
+        assert await queue(ben) == [], "the queue would tell him what was said"
 
 
 async def test_the_queue_is_read_page_by_page(enrol, phone, reviewers):

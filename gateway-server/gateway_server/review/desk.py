@@ -120,10 +120,12 @@ class ReviewDesk:
         return {pair.person_id: standing_of(voices[pair], caller) for pair in pairs}
 
     def _waiting_for(self, caller: Caller) -> Select[Lead]:
+        """Less likely pairs are here because somebody has seen more in them: that is for admins."""
         statuses: tuple[LeadStatus, ...] = ("open", "awaiting")
+        is_worth_it = Lead.doubt <= 1 - self._least_confidence
         if caller.role == "admin":
             statuses = (*statuses, "disputed")
-        is_worth_it = or_(Lead.doubt <= 1 - self._least_confidence, Lead.status != "open")
+            is_worth_it = or_(is_worth_it, Lead.status != "open")
         return (
             select(Lead)
             .join(Search, Search.id == Lead.search_id)
