@@ -106,8 +106,12 @@ class SearchReader:
             raise PersonNotFound("This person is not a candidate of this search")
         async with self._database.read() as session:
             face = await session.get(Face, candidate["face_id"])
-        if face is None:
+            person = await session.get(Person, face.person_id) if face else None
+        if face is None or person is None:
             raise FaceNotFound("The face that matched has been deleted since")
+        is_looked_for = person.found_at is None and face.status != "withdrawn"
+        if not (is_looked_for or caller.is_operator):
+            raise FaceNotFound("Nobody looks for this person any more")
         return search, face
 
     async def judge(self, search_id: str, person_id: str, verdict: str, caller: Caller) -> Judged:

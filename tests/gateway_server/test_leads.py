@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from gateway_server.auth import Caller
 from gateway_server.paging import encode_place
+from gateway_server.review import desk
 from gateway_server.review.decisions import Voice, decide, shown_to
 from gateway_server.review.leads import move_person
 from gateway_server.tables import Lead, LeadVoice, Search, new_id, now
@@ -435,6 +436,27 @@ async def test_candidates_below_the_confidence_wait_for_nobody(environment, infe
 
         assert await names_in(admin) == ["Ada"], "somebody has seen more in it"
         assert await queue(ben) == [], "the queue would tell him what was said"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("status", ["waiting", "different"])
+async def test_who_is_deleted_while_a_page_is_read_is_left_out(
+    found, enrol, phone, operator, reviewers, monkeypatch, status
+):
+    await enrol("Bob", make_photo(2))
+    again = (await search(phone, make_photo(1))).json()
+    if status == "different":
+        for one in again["candidates"]:
+            await judge(reviewers["ann"], again["id"], one["person_id"], "different")
+    read = desk._read
+
+    async def delete_and_read(*asked):
+        await operator.delete(f"/v1/persons/{found[1]}")
+        return await read(*asked)
+
+    monkeypatch.setattr(desk, "_read", delete_and_read)
+
+    assert await names_in(reviewers["ben"], status=status) == ["Bob"]
 
 
 async def test_the_queue_is_read_page_by_page(enrol, phone, reviewers):

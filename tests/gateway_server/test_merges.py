@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select
 
 from gateway_server.people import read_people
-from gateway_server.tables import Lead, Person
+from gateway_server.problems import FaceNotFound
+from gateway_server.tables import Face, Lead, Person
 from tests.gateway_server.conftest import (
     ONE_ENGINE,
     RETRIED_SOON,
@@ -376,6 +377,21 @@ async def test_whoever_a_candidate_became_stays_until_the_search_is_written(
 
     assert people.today(other["id"]) == kept["id"]
     assert people.names == {kept["id"]: "Ada"}
+
+
+async def test_an_enrolment_that_arrives_after_the_merge_was_worked_off_leaves_no_vector(
+    running, operator, enrol, inference
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    async with running.gateway.queue._database.read() as session:
+        face = await session.get_one(Face, other["faces"][0]["face_id"])
+    merged = await merge(operator, kept, other)
+    assert merged.json()["removal"]["status"] == "deleted"
+
+    with pytest.raises(FaceNotFound):
+        await running.gateway.reenrolment._enrolment.renew(face)
+
+    assert set(inference.gallery) == {kept["id"]}
 
 
 @RETRIED_SOON

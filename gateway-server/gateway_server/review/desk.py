@@ -84,9 +84,10 @@ class ReviewDesk:
         if cursor is not None:
             query = query.where(tuple_(*_PLACE) > tuple_(*_decode_place(cursor)))
         async with self._database.read() as session:
-            rows = await _read(session, query.limit(limit + 1))
-        seen = [LeadSeen(*row, voices=()) for row in rows[:limit]]
-        return LeadPage(seen, _cursor_of(rows, limit, _place_of))
+            leads = (await session.scalars(query.limit(limit + 1))).all()
+            rows = await _read(session, leads[:limit])
+        seen = [LeadSeen(*row, voices=()) for row in rows if row[1] is not None]
+        return LeadPage(seen, _cursor_of(leads, limit, _place_of))
 
     async def waiting(self, caller: Caller) -> int:
         """How many wait for them; counted up to MOST_COUNTED."""
@@ -105,10 +106,11 @@ class ReviewDesk:
         if cursor is not None:
             query = query.where(tuple_(*_AGE) < tuple_(*_decode_age(cursor)))
         async with self._database.read() as session:
-            rows = await _read(session, query.limit(limit + 1))
+            leads = (await session.scalars(query.limit(limit + 1))).all()
+            rows = await _read(session, leads[:limit])
             voices = await voices_on(session, [_pair(row[0]) for row in rows])
-        seen = [LeadSeen(*row, voices=voices[_pair(row[0])]) for row in rows[:limit]]
-        return LeadPage(seen, _cursor_of(rows, limit, _age_of))
+        seen = [LeadSeen(*row, voices=voices[_pair(row[0])]) for row in rows]
+        return LeadPage(seen, _cursor_of(leads, limit, _age_of))
 
     async def standings(
         self, photo_sha256: str, face: int, person_ids: Sequence[str], caller: Caller
@@ -153,9 +155,11 @@ def _has_spoken(caller: Caller) -> ColumnElement[bool]:
     return exists().where(same_pair, LeadVoice.key_id == caller.key_id)
 
 
-async def _read(session: AsyncSession, query: Select[Lead]) -> Sequence[Shown]:
-    """Leads with the searches that show them, and the people's names."""
-    leads = (await session.scalars(query)).all()
+async def _read(session: AsyncSession, leads: Sequence[Lead]) -> Sequence[Shown]:
+    """With the searches that show them, and the people's names.
+
+    Without people who were deleted, or merged, since the leads were read.
+    """
     searches = await session.scalars(
         select(Search).where(Search.id.in_({one.search_id for one in leads}))
     )
@@ -166,15 +170,19 @@ async def _read(session: AsyncSession, query: Select[Lead]) -> Sequence[Shown]:
     )
     by_id = {one.id: one for one in searches}
     named = {one.id: (one.name, one.reference) for one in people}
-    return [(one, by_id.get(one.search_id or ""), *named[one.person_id]) for one in leads]
+    return [
+        (one, by_id.get(one.search_id or ""), *named[one.person_id])
+        for one in leads
+        if one.person_id in named
+    ]
 
 
 def _pair(lead: Lead) -> Pair:
     return Pair(lead.photo_sha256, lead.face, lead.person_id)
 
 
-def _cursor_of(rows: Sequence[Shown], limit: int, place_of: Callable[[Lead], Place]) -> str | None:
-    return encode_place(place_of(rows[limit - 1][0])) if len(rows) > limit else None
+def _cursor_of(leads: Sequence[Lead], limit: int, place_of: Callable[[Lead], Place]) -> str | None:
+    return encode_place(place_of(leads[limit - 1])) if len(leads) > limit else None
 
 
 def _place_of(lead: Lead) -> Place:
