@@ -1,17 +1,19 @@
 """Two records of one person made one: here at once, there durably, and found at any moment."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import deepcopy
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select, update
 
 from gateway_server.people import read_people
 from gateway_server.problems import FaceNotFound
-from gateway_server.tables import Face, Lead, Person
+from gateway_server.tables import Face, Lead, Person, Search, now
 from tests.gateway_server.conftest import (
     ONE_ENGINE,
     RETRIED_SOON,
@@ -312,6 +314,68 @@ async def register(client: httpx.AsyncClient, seed: int) -> dict[str, Any]:
     made = (await client.post("/v1/persons", data={"name": f"Ada {seed}"}, files=files)).json()
     assert isinstance(made, dict)
     return made
+
+
+async def test_answers_are_looked_through_before_anybody_waits(operator, enrol, statements):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    await search(operator, make_photo(2))
+    statements.clear()
+
+    await merge(operator, kept, other)
+
+    looks = [place for place, one in enumerate(statements) if re.search(r"answer AS .* LIKE", one)]
+    (gone,) = [place for place, one in enumerate(statements) if "DELETE FROM person" in one]
+    assert len(looks) == 2
+    assert "finished_at" not in statements[looks[0]].partition("WHERE")[2]
+    assert "finished_at" in statements[looks[1]].partition("WHERE")[2]
+    assert looks[1] < gone
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("is_another_merge", [False, True])
+async def test_an_answer_that_came_to_name_the_other_since_the_look_follows(
+    running, operator, enrol, monkeypatch, is_another_merge
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    third = await enrol("Ada C.", make_photo(3))
+    before = (await search(operator, make_photo(3))).json()["id"]
+    async with running.gateway.queue._database.write() as session:
+        long_ago = now() - timedelta(days=1)
+        await session.execute(update(Search).values(finished_at=long_ago))
+        found = (await session.get_one(Search, before)).answer
+        only_third = [one for one in found["candidates"] if one["person_id"] == third["id"]]
+        narrowed = found | {"candidates": only_third}
+        await session.execute(update(Search).values(answer=narrowed))
+    look_for = running.gateway.persons._merges._look_for
+    made = [before]
+
+    async def look_and_go_on(person_id: str):
+        named = await look_for(person_id)
+        monkeypatch.setattr(running.gateway.persons._merges, "_look_for", look_for)
+        if is_another_merge:
+            await merge(operator, other, third)
+        else:
+            made.append((await search(operator, make_photo(2))).json()["id"])
+        return named
+
+    monkeypatch.setattr(running.gateway.persons._merges, "_look_for", look_and_go_on)
+    await merge(operator, kept, other)
+
+    answer = (await operator.get(f"/v1/searches/{made[-1]}")).json()
+    people = {one["person_id"] for one in answer["candidates"]}
+    assert kept["id"] in people
+    assert other["id"] not in people
 
 
 @pytest.fixture
