@@ -3,7 +3,7 @@
 import { Checker } from "./checker.js";
 import { part } from "./elements.js";
 import * as gateway from "./gateway.js";
-import { showHome } from "./home.js";
+import { checkLeftBehind, showHome } from "./home.js";
 import { Outbox } from "./outbox.js";
 import { showPhoto } from "./result.js";
 import { bringSignIn, signOut, payOwedSignOut } from "./session.js";
@@ -40,7 +40,7 @@ class App {
     await this._meet();
     await this.show();
     document.documentElement.dataset.ready = "yes";
-    await this._comeBack();
+    await Promise.all([checkLeftBehind(this), this._comeBack()]);
   }
 
   /** Who is here, as far as that can be known now. */

@@ -15,7 +15,7 @@ export async function showHome(app, isSignedIn) {
   const sent = numbered.filter(({ photo }) => photo.state !== "draft").reverse();
   part("drafts").hidden = !drafts.length;
   part("sent").hidden = !sent.length;
-  part("send").disabled = drafts.some(({ photo }) => photo.hints === null);
+  part("send").disabled = drafts.some(({ photo }) => isUnchecked(photo));
   part("send").textContent = drafts.length === 1 ? say("send.one") : say("send.many", { n: drafts.length });
   keepInStep(part("draft-list"), drafts, (one) => draftRow(app, one));
   keepInStep(part("sent-list"), sent, (one) => sentRow(app, one));
@@ -57,11 +57,24 @@ async function add(app, files) {
   }
   navigator.storage?.persist?.();
   await app.show();
-  for (const [index, order] of orders.entries()) {
-    forgetPicture(photos[index]);
-    await app.store.change(order, await app.checker.check(photos[index].blob));
-    await app.show();
-  }
+  for (const [index, order] of orders.entries()) await check(app, { ...photos[index], order });
+}
+
+/** The page was closed while it looked at them. */
+export async function checkLeftBehind(app) {
+  for (const photo of (await app.store.photos()).filter(isUnchecked)) await check(app, photo);
+}
+
+/** Another page may have done so and sent it meanwhile: what was sent stays as it is. */
+async function check(app, photo) {
+  const told = await app.checker.check(photo.blob);
+  forgetPicture(photo);
+  await app.store.change(photo.order, told, isUnchecked);
+  await app.show();
+}
+
+function isUnchecked({ state, hints }) {
+  return state === "draft" && hints === null;
 }
 
 async function sendDrafts(app) {
