@@ -261,7 +261,9 @@ class Post:
         """`said`: what the body says; `work`: done unless it was done before."""
         asked = fingerprint_of(self.request.method, self.request.url.path, said)
         once = self.gateway.one_time
-        given = await once.answer(self.caller, self.key, asked, work, shortcut)
+        return self.show(await once.answer(self.caller, self.key, asked, work, shortcut))
+
+    def show(self, given: Given) -> Response:
         return Response(given.body, given.status, dict(given.headers), given.media_type)
 
 

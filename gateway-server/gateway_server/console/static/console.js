@@ -10,6 +10,21 @@ export function send(address, options = {}) {
   return fetch(address, { credentials: "same-origin", ...options, headers });
 }
 
+/** The name of something that is to be done once, however often it is asked for. */
+export function newKey() {
+  return crypto.randomUUID?.() ?? String(Math.random());
+}
+
+/** For good; without an answer, or told to come again, the key stays: it may have been done. */
+export function isRefused(status, retryAfter) {
+  return status >= 400 && status < 500 && !retryAfter;
+}
+
+/** What the server's templates wrote, or that no answer came: nothing else becomes a part of the page. */
+export function htmlOf(text, contentType) {
+  return contentType?.startsWith("text/html") ? text : document.querySelector("[data-unanswered]").innerHTML;
+}
+
 document.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-CSRF-Token"] = token;
   if (event.detail.elt.closest("[data-unattended]")) event.detail.headers["X-Unattended"] = "1";
