@@ -156,10 +156,16 @@ async def enter_by_cookie(request: Request, gateway: Gateway, token: str) -> Ses
         token,
         _address(request),
         _weight(request),
-        attended=UNATTENDED_HEADER not in request.headers,
+        attended=_is_attended(request),
     )
     _receive(request, visit)
     return visit.session
+
+
+def _is_attended(request: Request) -> bool:
+    """A page's pictures follow the page, which may have asked for itself by itself."""
+    is_picture = request.headers.get("sec-fetch-dest") == "image"
+    return UNATTENDED_HEADER not in request.headers and not is_picture
 
 
 def _receive(request: Request, visit: Visit) -> None:
