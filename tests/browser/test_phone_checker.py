@@ -11,7 +11,8 @@ pytestmark = pytest.mark.browser
 LEFT_BEHIND = """async () => {
     const blob = await (await fetch('/app/icon-512.png')).blob();
     const store = await (await import('/app/store.js')).Store.open();
-    await store.add([{key: 'k', blob, model: 'heatmap', state: 'draft', hints: null}]);
+    const {id: owner} = await store.fact('who');
+    await store.add([{owner, key: 'k', blob, model: 'heatmap', state: 'draft', hints: null}]);
 }"""
 BROKEN_AT_ITS_START = """async () => {
     const worker = Object.assign(new EventTarget(), {postMessage() {}});

@@ -43,6 +43,7 @@ async def test_a_key_opens_a_session_of_which_only_a_digest_is_kept(running, str
     told = (await stranger.open("/console/session", headers=JSON)).json()
     assert told == {
         "role": "operator",
+        "key_id": running.keys["operator"].split("_")[1],
         "key_name": "a operator",
         "csrf_token": row.csrf_token,
         "language": "en",

@@ -7,7 +7,7 @@ const MODEL = "heatmap";
 
 export async function showHome(app, isSignedIn) {
   bringOnce(app);
-  const photos = (await app.store.photos()).filter((one) => !one.pairOf);
+  const photos = (await app.photos()).filter((one) => !one.pairOf);
   tellWaiting(photos);
   if (!isSignedIn) return;
   const numbered = photos.map((photo, index) => ({ photo, number: index + 1 }));
@@ -38,7 +38,9 @@ function bringOnce(app) {
 }
 
 async function add(app, files) {
+  const owner = (await app.store.fact("who")).id;
   const photos = files.map((blob) => ({
+    owner,
     key: crypto.randomUUID(), // its Idempotency-Key, for good
     blob,
     model: MODEL,
@@ -62,7 +64,7 @@ async function add(app, files) {
 
 /** The page was closed while it looked at them. */
 export async function checkLeftBehind(app) {
-  for (const photo of (await app.store.photos()).filter(isUnchecked)) await check(app, photo);
+  for (const photo of (await app.photos()).filter(isUnchecked)) await check(app, photo);
 }
 
 /** Another page may have done so and sent it meanwhile: what was sent stays as it is. */
@@ -78,7 +80,7 @@ function isUnchecked({ state, hints }) {
 }
 
 async function sendDrafts(app) {
-  for (const photo of await app.store.photos()) {
+  for (const photo of await app.photos()) {
     if (photo.state === "draft") await app.store.change(photo.order, { state: "waiting" });
   }
   await app.show();
