@@ -49,6 +49,27 @@ def test_a_person_whose_answer_was_lost_is_saved_once(desk, newcomer):
     expect(page.locator("a.whole")).to_have_count(1)
 
 
+def test_a_search_whose_answer_was_lost_is_made_once(desk, newcomer):
+    page = desk.page
+    desk.visitor.excuse("ERR_FAILED", "htmx:(afterRequest|sendError)")
+    page.goto("/console/search")
+    page.set_input_files("#photo", newcomer.probe)
+    page.fill("#case_reference", "Searched once")
+
+    def lose_answer(route):
+        route.fetch(max_redirects=0)
+        route.abort()
+
+    page.route(re.compile("/console/search$"), lose_answer, times=1)
+    page.click("#ask button[type=submit]")
+    expect(page.locator("#notices")).to_contain_text("No answer came")
+    page.click("#ask button[type=submit]")
+    expect(page.locator("#verdict")).to_be_visible()
+
+    page.goto("/console/searches?case_reference=Searched+once")
+    expect(page.locator("a.whole")).to_have_count(1)
+
+
 def test_a_refused_import_is_shown_as_text_and_its_correction_is_taken(desk, newcomer):
     page = desk.page
     desk.visitor.excuse("/console/import: .*422")
