@@ -18,10 +18,11 @@ from gateway_server.imports.ledger import note_refusal
 from gateway_server.inference_answers import EnrolledFace
 from gateway_server.inference_client import FACE_ID_IN_USE, InferenceClient
 from gateway_server.jobs import Claim, JobQueue, LeaseLost
+from gateway_server.merges import awaits_enrolments
 from gateway_server.metrics import Metrics
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.problems import FaceNotFound, InferenceUnavailable, Outage, PhotoRefused
-from gateway_server.tables import Face, Merge, Person, RefusedPhoto, now
+from gateway_server.tables import Face, Person, RefusedPhoto, Removal, now
 
 
 class Enrolment:
@@ -111,8 +112,8 @@ class Enrolment:
         async with self._database.read() as session:
             kept = await session.get(Face, face.id)
             person = await session.get(Person, face.person_id)
-            merged = await session.get(Merge, face.person_id)
-        if merged is not None:  # the other goes there when all of their faces have moved
+            goes_yet = await _goes_yet(session, face.person_id)
+        if goes_yet:
             return
         if person is None:
             await self._inference.delete_person(face.person_id)
@@ -155,6 +156,18 @@ async def _exchange(session: AsyncSession, face: Face, refusal: PhotoRefused) ->
         told = {"person_id": face.person_id, "problem": refusal.summary(), "refused_at": now()}
         await session.merge(RefusedPhoto(face_id=face.id, **told))  # once more, if it came again
         await session.flush()
+
+
+async def _goes_yet(session: AsyncSession, person_id: str) -> bool:
+    """A merged person's removal deletes them there, but not before their faces have moved.
+
+    When they have, it may have done so already.
+    """
+    open_one = select(Removal.id).where(
+        Removal.person_id == person_id, Removal.face_id.is_(None), Removal.done_at.is_(None)
+    )
+    is_open = await session.scalar(open_one.limit(1)) is not None
+    return is_open and await awaits_enrolments(session, person_id)
 
 
 def _undone(face: Face) -> Undone:

@@ -28,7 +28,7 @@ from gateway_server.known_searches import KnownSearches
 from gateway_server.limits import open_limits
 from gateway_server.merges import Merges
 from gateway_server.metrics import Metrics
-from gateway_server.one_time import OneTimeRequests
+from gateway_server.one_time import AnswersKept, OneTimeRequests
 from gateway_server.person_service import PersonService
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.photo_check import PhotoCheck
@@ -132,7 +132,7 @@ async def open_gateway(
             lambda: breaker.refuses_for_s,
             lambda: breaker.state == "half-open",
         )
-        one_time = OneTimeRequests(database, settings.job_lease_s, settings.idempotency_kept_s)
+        one_time = OneTimeRequests(database, settings.job_lease_s, AnswersKept.by(settings))
         keyring = Keyring(database)
         browser_sessions = BrowserSessions(database, _session_limits(settings))
         rates = open_limits(settings)

@@ -6,11 +6,11 @@ the other, and every answer of ours names the kept person: see `people`. A kill 
 jobs behind, and no moment without the person.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Text, cast, delete, or_, select, update
+from sqlalchemy import ColumnElement, Text, cast, delete, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.audit import append
@@ -35,6 +35,9 @@ from gateway_server.tables import (
 )
 from gateway_server.texts import fold
 
+AT_A_TIME = 500
+LONGEST_TRANSACTION = timedelta(minutes=10)
+"""What is written later than this after it was begun, nobody writes."""
 TAKEN_OVER = ("reference", "birth_date", "missing_since", "notes")
 """Of the other's details, where the kept person has none; name and status are the kept one's."""
 
@@ -45,6 +48,15 @@ class Begun:
 
     enrolments: Sequence[Claim]
     removal_id: str | None
+
+
+@dataclass(frozen=True)
+class Named:
+    """The searches that named somebody when we looked."""
+
+    search_ids: Collection[str]
+    since: datetime
+    """Of those that ended later, some may not have been seen yet."""
 
 
 class Merges:
@@ -65,17 +77,32 @@ class Merges:
         """All of it is so here when this returns; once more, it changes nothing."""
         if kept_id == other_id:
             raise SamePerson(f"Both are {kept_id}")
+        named = await self._look_for(other_id)
         async with self._database.write() as session:
             kept, other = await _lock_both(session, kept_id, other_id)
             if other is None:
                 return await _merged_before(session, kept_id, other_id)
-            return await self._merge(session, kept, other, caller, held=held)
+            return await self._merge(session, kept, other, named, caller, held=held)
+
+    async def _look_for(self, person_id: str) -> Named:
+        """Through all answers: before anybody has to wait for the merge."""
+        since = now() - LONGEST_TRANSACTION
+        async with self._database.read() as session:
+            found = await session.scalars(select(Search.id).where(_names(person_id)))
+            return Named(frozenset(found), since)
 
     async def _merge(
-        self, session: AsyncSession, kept: Person, other: Person, caller: Caller, *, held: bool
+        self,
+        session: AsyncSession,
+        kept: Person,
+        other: Person,
+        named: Named,
+        caller: Caller,
+        *,
+        held: bool,
     ) -> Begun:
         _take_over(kept, other)
-        successor = await _move_rows(session, kept, other)
+        successor = await _move_rows(session, kept, other, named)
         await self._failures.resolve_faces(session, list(successor.faces), "merged")
         await _remember(session, other.id, successor, caller)
         await session.execute(delete(Person).where(Person.id == other.id))
@@ -156,10 +183,10 @@ def _take_over(kept: Person, other: Person) -> None:
     kept.search_text = fold(f"{kept.name}\n{kept.reference or ''}")
 
 
-async def _move_rows(session: AsyncSession, kept: Person, other: Person) -> Successor:
+async def _move_rows(session: AsyncSession, kept: Person, other: Person, named: Named) -> Successor:
     """Whatever is the other's is the kept person's; in the order of the locks."""
     successor = Successor(kept.id, await _move_faces(session, kept, other))
-    await _move_answers(session, other.id, successor)
+    await _move_answers(session, other.id, successor, named)
     await _move_verdicts(session, other.id, kept.id)
     await move_leads_of(session, other.id, into=kept.id)
     await _move_import_rows(session, other.id, successor)
@@ -187,14 +214,33 @@ async def _move_faces(session: AsyncSession, kept: Person, other: Person) -> dic
     return moved
 
 
-async def _move_answers(session: AsyncSession, other_id: str, successor: Successor) -> None:
+async def _move_answers(
+    session: AsyncSession, other_id: str, successor: Successor, named: Named
+) -> None:
     """Earlier searches that found the other have found the kept person."""
-    naming = select(Search).where(cast(Search.answer, Text).contains(other_id))
-    for search in await session.scalars(naming.order_by(Search.id).with_for_update()):
-        answer = search.answer or {}
-        today = ranked(follow(answer["candidates"], {other_id: successor}))
-        search.answer = {**answer, "candidates": today}
-    await session.flush()
+    later = select(Search.id).where(await _may_be_new(session, other_id, named), _names(other_id))
+    ids = sorted({*named.search_ids, *await session.scalars(later)})
+    for start in range(0, len(ids), AT_A_TIME):
+        naming = select(Search).where(Search.id.in_(ids[start : start + AT_A_TIME]))
+        for search in await session.scalars(naming.order_by(Search.id).with_for_update()):
+            answer = search.answer or {}
+            today = ranked(follow(answer["candidates"], {other_id: successor}))
+            search.answer = {**answer, "candidates": today}
+        await session.flush()
+
+
+async def _may_be_new(session: AsyncSession, other_id: str, named: Named) -> ColumnElement[bool]:
+    """Whoever was merged into the other meanwhile has brought answers of any age."""
+    brought = select(Merge.person_id).where(
+        Merge.into_id == other_id, Merge.merged_at >= named.since
+    )
+    if await session.scalar(brought.limit(1)) is not None:
+        return true()
+    return Search.finished_at >= named.since
+
+
+def _names(person_id: str) -> ColumnElement[bool]:
+    return cast(Search.answer, Text).contains(person_id)
 
 
 async def _move_verdicts(session: AsyncSession, other_id: str, kept_id: str) -> None:

@@ -1,6 +1,6 @@
 """Idempotency-Key: whoever repeats a POST gets the first one's answer, and nothing is made twice.
 
-    first time                     the work is done, its answer kept for a day
+    first time                     the work is done, its answer kept for a day, a phone's for 30
     again, while it is under way   409 with Retry-After
     again, afterwards              the same answer, marked `Idempotent-Replayed`
     same key, another request      422
@@ -14,19 +14,20 @@ known by its key, and repeating it meets 409.
 import asyncio
 import hashlib
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import itemgetter
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn, Self
 
-from sqlalchemy import ColumnElement, Text, Update, cast, delete, or_, update
+from sqlalchemy import ColumnElement, Text, Update, and_, cast, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from gateway_server.auth import Caller
+from gateway_server.auth import Caller, Role
 from gateway_server.database import Database, on_postgresql
 from gateway_server.journal import current_request_id
 from gateway_server.problems import (
@@ -39,8 +40,10 @@ from gateway_server.problems import (
     Problem,
     SecretShownBefore,
 )
-from gateway_server.tables import OneTime, new_id, now
+from gateway_server.settings import RetentionSettings, Settings
+from gateway_server.tables import ApiKey, OneTime, new_id, now
 
+A_DAY_S: Final = 86_400
 DELETED = ""  # in an answer's place
 RENEWALS_PER_LEASE = 3
 REPLAYED_HEADER = "Idempotent-Replayed"
@@ -82,12 +85,38 @@ Shortcut = Callable[[Made, Once | None], Awaitable[Given | None]]
 """Work that is begun and ended in one transaction, which also holds `settle`; None: not here."""
 
 
+@dataclass(frozen=True)
+class AnswersKept:
+    """How long. None outlives the search that it shows."""
+
+    usual: timedelta
+    phones: timedelta
+
+    @classmethod
+    def by(cls, settings: Settings | RetentionSettings) -> Self:
+        most_s = settings.retention_days * A_DAY_S or math.inf
+        return cls(
+            timedelta(seconds=min(settings.idempotency_kept_s, most_s)),
+            timedelta(seconds=min(settings.idempotency_kept_mobile_s, most_s)),
+        )
+
+    def of(self, role: Role) -> timedelta:
+        return self.phones if role == "mobile" else self.usual
+
+    def is_over(self) -> ColumnElement[bool]:
+        phones = OneTime.key_id.in_(select(ApiKey.id).where(ApiKey.role == "mobile"))
+        return or_(
+            and_(phones, OneTime.created_at < now() - self.phones),
+            and_(~phones, OneTime.created_at < now() - self.usual),
+        )
+
+
 class OneTimeRequests:
-    def __init__(self, database: Database, lease_s: float, kept_s: float) -> None:
+    def __init__(self, database: Database, lease_s: float, kept: AnswersKept) -> None:
         """`lease_s`: how long after its death a process is thought to be at a request."""
         self._database = database
         self._lease = timedelta(seconds=lease_s)
-        self._kept = timedelta(seconds=kept_s)
+        self._kept = kept
 
     async def answer(
         self,
@@ -121,7 +150,7 @@ class OneTimeRequests:
         async with self._database.write() as session:
             await _insert_unless_there(session, caller.key_id, key, fingerprint)
             row = await session.get_one(OneTime, (caller.key_id, key), with_for_update=True)
-            if row.created_at < now() - self._kept:
+            if row.created_at < now() - self._kept.of(caller.role):
                 row.fingerprint, row.subject_id, row.created_at = fingerprint, new_id(), now()
                 row.status, row.headers, row.body = None, None, None
                 row.holder, row.leased_until = None, None
@@ -157,7 +186,7 @@ class OneTimeRequests:
             await session.execute(statement)
 
     def is_old(self) -> ColumnElement[bool]:
-        return OneTime.created_at < now() - self._kept
+        return self._kept.is_over()
 
     async def forget_old(self) -> int:
         """How many answers were older than they are kept."""

@@ -42,6 +42,11 @@ class People:
     successors: Mapping[str, Successor] = field(default_factory=dict)
     """By the id that the inference tier may still find them under."""
 
+    def today(self, person_id: str) -> str:
+        """Their id since the merge, if there was one."""
+        successor = self.successors.get(person_id)
+        return successor.person_id if successor else person_id
+
     def left_of(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """The answer without them, and everybody else once; where nobody is left, no lead is."""
         today = follow(answer["candidates"], self.successors)
@@ -68,16 +73,31 @@ def ranked(candidates: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 async def read_people(session: AsyncSession, person_ids: Collection[str]) -> People:
     """Within a transaction that writes, they stay who they are until its end."""
-    ids = {"ids": sorted(person_ids)}
-    rows = list((await session.execute(_STAYING, ids)).all())
-    merged = (await session.execute(_MERGED, ids)).all()
-    successors = {row.person_id: Successor(row.into_id, row.faces) for row in merged}
-    if successors:
-        into = {"ids": sorted({one.person_id for one in successors.values()})}
-        rows += (await session.execute(_NAMED, into)).all()
-    found = {row.id for row in rows if row.found_at is not None}
-    removed = set(await session.scalars(_REMOVED, ids)).difference(successors)
-    return People({row.id: row.name for row in rows}, frozenset(found.union(removed)), successors)
+    asked = set(person_ids)
+    successors = await _read_successors(session, asked)
+    rows = await _hold(session, asked | _ids_of(successors))
+    if asked - rows.keys() - successors.keys() or _ids_of(successors) - rows.keys():
+        successors = await _read_successors(session, asked)  # merged while we waited for the rows
+        rows |= await _hold(session, _ids_of(successors) - rows.keys())
+    found = {row.id for row in rows.values() if row.found_at is not None}
+    removed = await session.scalars(_REMOVED, {"ids": sorted(asked - successors.keys())})
+    names = {row.id: row.name for row in rows.values()}
+    return People(names, frozenset(found.union(removed)), successors)
+
+
+async def _read_successors(session: AsyncSession, person_ids: set[str]) -> dict[str, Successor]:
+    merged = await session.execute(_MERGED, {"ids": sorted(person_ids)})
+    return {row.person_id: Successor(row.into_id, row.faces) for row in merged}
+
+
+async def _hold(session: AsyncSession, person_ids: set[str]) -> dict[str, Any]:
+    """In the order of their ids."""
+    held = await session.execute(_STAYING, {"ids": sorted(person_ids)})
+    return {row.id: row for row in held}
+
+
+def _ids_of(successors: Mapping[str, Successor]) -> set[str]:
+    return {one.person_id for one in successors.values()}
 
 
 def _verdict(answer: Mapping[str, Any], left: Sequence[Mapping[str, Any]]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from gateway_server.commands import with_database
 from gateway_server.database import Database
-from gateway_server.one_time import OneTimeRequests
+from gateway_server.one_time import AnswersKept, OneTimeRequests
 from gateway_server.photo_archive import PhotoArchive
 from gateway_server.photo_store import PhotoFolder
 from gateway_server.retention import Retention, Swept
@@ -27,7 +27,7 @@ def _run(asked: argparse.Namespace, environment: Mapping[str, str]) -> int:
         folder = PhotoFolder(kept.photo_dir)
         folder.prepare()
         archive = PhotoArchive(database, folder)
-        one_time = OneTimeRequests(database, 0, kept.idempotency_kept_s)
+        one_time = OneTimeRequests(database, 0, AnswersKept.by(kept))
         retention = Retention(database, archive, folder, one_time, kept.retention_days)
         report(await (retention.preview() if asked.dry_run else retention.run()))
         return 0

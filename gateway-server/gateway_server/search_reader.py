@@ -1,6 +1,7 @@
 """What a caller may see of a search, and say about it: a phone of its own, an operator of all."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import exists, select
@@ -10,6 +11,7 @@ from gateway_server.audit import append, note
 from gateway_server.auth import Caller
 from gateway_server.database import Database
 from gateway_server.inference_client import InferenceClient
+from gateway_server.people import read_people
 from gateway_server.photo_archive import PhotoArchive, StoredPhoto
 from gateway_server.problems import (
     CandidateNotInSearch,
@@ -21,8 +23,16 @@ from gateway_server.problems import (
 from gateway_server.review.leads import Pair, give_voice
 from gateway_server.review.ruled_out import read_ruled_out
 from gateway_server.schemas import SearchOut
-from gateway_server.tables import Face, Feedback, Job, Person, Search, now
+from gateway_server.tables import Face, Feedback, Job, Person, Search, is_id, now
 from gateway_server.thumbnails import Thumbnails
+
+
+@dataclass(frozen=True)
+class Judged:
+    person_id: str
+    """Of today: who was merged meanwhile is judged as whom they became."""
+    is_first: bool
+    """The caller's first verdict on this candidate."""
 
 
 class SearchReader:
@@ -96,32 +106,37 @@ class SearchReader:
             raise PersonNotFound("This person is not a candidate of this search")
         async with self._database.read() as session:
             face = await session.get(Face, candidate["face_id"])
-        if face is None:
+            person = await session.get(Person, face.person_id) if face else None
+        if face is None or person is None:
             raise FaceNotFound("The face that matched has been deleted since")
+        is_looked_for = person.found_at is None and face.status != "withdrawn"
+        if not (is_looked_for or caller.is_operator):
+            raise FaceNotFound("Nobody looks for this person any more")
         return search, face
 
-    async def judge(self, search_id: str, person_id: str, verdict: str, caller: Caller) -> bool:
-        """Keep the caller's verdict on a candidate; True if it is their first on this one.
+    async def judge(self, search_id: str, person_id: str, verdict: str, caller: Caller) -> Judged:
+        """Keep the caller's verdict on a candidate.
 
         An operator's is also a voice on the pair, whichever search shows it.
         """
-        search = await self.find(search_id, caller)
-        candidate = _candidate(search, person_id)
-        if candidate is None:
+        _answer(await self.find(search_id, caller))
+        if not is_id(person_id):
             raise CandidateNotInSearch
-        pair = Pair(search.photo_sha256, _answer(search)["face"], person_id)
-        judged = {"search_id": search_id, "person_id": person_id, "key_id": caller.key_id}
         async with self._database.write() as session:
-            await _lock(session, search_id)  # one verdict at a time
-            earlier = await session.scalar(select(Feedback).filter_by(**judged))
-            if earlier is None:
-                session.add(Feedback(**judged, verdict=verdict))
-            else:
-                earlier.verdict = verdict
+            people = await read_people(session, {person_id})  # locked before the search
+            today = people.today(person_id)
+            search = await _lock(session, search_id)  # one verdict at a time
+            candidate = _candidate(search, today)
+            if candidate is None:
+                raise CandidateNotInSearch
+            if today not in people.names:
+                raise PersonNotFound("This person has been deleted since")
+            is_first = await _keep(session, search_id, today, caller, verdict)
             if caller.is_operator:
+                pair = Pair(search.photo_sha256, _answer(search)["face"], today)
                 await give_voice(session, pair, search_id, candidate["confidence"], caller, verdict)
-            await append(session, "judge", search_id=search_id, person_id=person_id)
-        return earlier is None
+            await append(session, "judge", search_id=search_id, person_id=today)
+        return Judged(today, is_first)
 
     async def find(self, search_id: str, caller: Caller) -> Search:
         async with self._database.read() as session:
@@ -154,9 +169,24 @@ async def _read_names(session: AsyncSession, person_ids: Sequence[str]) -> dict[
     return {row.id: row.name for row in rows}
 
 
-async def _lock(session: AsyncSession, search_id: str) -> None:
-    if await session.get(Search, search_id, with_for_update=True) is None:
+async def _keep(
+    session: AsyncSession, search_id: str, person_id: str, caller: Caller, verdict: str
+) -> bool:
+    """Whether it is their first on this candidate."""
+    judged = {"search_id": search_id, "person_id": person_id, "key_id": caller.key_id}
+    earlier = await session.scalar(select(Feedback).filter_by(**judged))
+    if earlier is None:
+        session.add(Feedback(**judged, verdict=verdict))
+        return True
+    earlier.verdict = verdict
+    return False
+
+
+async def _lock(session: AsyncSession, search_id: str) -> Search:
+    search = await session.get(Search, search_id, with_for_update=True)
+    if search is None:
         raise SearchNotFound
+    return search
 
 
 def _answer(search: Search) -> dict[str, Any]:

@@ -144,6 +144,10 @@ class Settings:
     idempotency_kept_s: float = field(
         default=86_400.0, metadata=_about("s", "that answers are kept for their Idempotency-Key")
     )
+    idempotency_kept_mobile_s: float = field(
+        default=2_592_000.0,
+        metadata=_about("s", "the same for phones, whose photos may wait so long for a network"),
+    )
     rate_mobile: str = field(
         default="300/minute",
         metadata=_about(
@@ -239,6 +243,7 @@ class RetentionSettings:
     photo_dir: Path
     retention_days: int
     idempotency_kept_s: float
+    idempotency_kept_mobile_s: float
 
 
 _KINDS: Mapping[object, type[str] | type[int] | type[float] | type[Path]] = {

@@ -264,7 +264,7 @@ class Lead(Row):
     search_id: Mapped[str | None] = mapped_column(
         ForeignKey(Search.id, ondelete="SET NULL"), index=True
     )
-    """The newest that showed the pair while it waited."""
+    """The newest that showed the pair while it waited, or the one in which it came to do so."""
     status: Mapped[LeadStatus] = mapped_column(String(16), default="open")
     waits: Mapped[bool] = mapped_column(default=True)
     """For a reviewer; the status says so, too, but not in one order of turns."""
@@ -295,6 +295,10 @@ class LeadVoice(Row):
     key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), primary_key=True)
     verdict: Mapped[str] = mapped_column(String(16))
     given_at: Mapped[datetime] = mapped_column(default=now)
+    """Since when they have been saying so."""
+    same_at: Mapped[datetime | None]
+    """When they first said same, whatever they have said since."""
+    different_at: Mapped[datetime | None]
 
 
 class Failure(Row):

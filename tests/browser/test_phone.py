@@ -225,6 +225,7 @@ def test_a_text_of_somebody_elses_making_stays_text(phone, people):
     }
     phone.visitor.excuse("/v1/searches/0{8}/: .*404", "/v1/searches/0{8}.*404")
     phone.page.route("**/v1/searches", lambda route: route.fulfill(status=201, json=answer))
+    phone.page.route("**/v1/searches/00000000", lambda route: route.fulfill(json=answer))
     phone.add(people[0].probe)
     phone.send()
     phone.sent.get_by_role("link").click()

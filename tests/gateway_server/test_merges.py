@@ -1,13 +1,19 @@
 """Two records of one person made one: here at once, there durably, and found at any moment."""
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from copy import deepcopy
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine, event, select, update
 
+from gateway_server.people import read_people
+from gateway_server.problems import FaceNotFound
+from gateway_server.tables import Face, Lead, Person, Search, now
 from tests.gateway_server.conftest import (
     ONE_ENGINE,
     RETRIED_SOON,
@@ -308,6 +314,148 @@ async def register(client: httpx.AsyncClient, seed: int) -> dict[str, Any]:
     made = (await client.post("/v1/persons", data={"name": f"Ada {seed}"}, files=files)).json()
     assert isinstance(made, dict)
     return made
+
+
+async def test_answers_are_looked_through_before_anybody_waits(operator, enrol, statements):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    await search(operator, make_photo(2))
+    statements.clear()
+
+    await merge(operator, kept, other)
+
+    looks = [place for place, one in enumerate(statements) if re.search(r"answer AS .* LIKE", one)]
+    (gone,) = [place for place, one in enumerate(statements) if "DELETE FROM person" in one]
+    assert len(looks) == 2
+    assert "finished_at" not in statements[looks[0]].partition("WHERE")[2]
+    assert "finished_at" in statements[looks[1]].partition("WHERE")[2]
+    assert looks[1] < gone
+
+
+@pytest.fixture
+def statements() -> Iterator[list[str]]:
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("is_another_merge", [False, True])
+async def test_an_answer_that_came_to_name_the_other_since_the_look_follows(
+    running, operator, enrol, monkeypatch, is_another_merge
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    third = await enrol("Ada C.", make_photo(3))
+    before = (await search(operator, make_photo(3))).json()["id"]
+    async with running.gateway.queue._database.write() as session:
+        long_ago = now() - timedelta(days=1)
+        await session.execute(update(Search).values(finished_at=long_ago))
+        found = (await session.get_one(Search, before)).answer
+        only_third = [one for one in found["candidates"] if one["person_id"] == third["id"]]
+        narrowed = found | {"candidates": only_third}
+        await session.execute(update(Search).values(answer=narrowed))
+    look_for = running.gateway.persons._merges._look_for
+    made = [before]
+
+    async def look_and_go_on(person_id: str):
+        named = await look_for(person_id)
+        monkeypatch.setattr(running.gateway.persons._merges, "_look_for", look_for)
+        if is_another_merge:
+            await merge(operator, other, third)
+        else:
+            made.append((await search(operator, make_photo(2))).json()["id"])
+        return named
+
+    monkeypatch.setattr(running.gateway.persons._merges, "_look_for", look_and_go_on)
+    await merge(operator, kept, other)
+
+    answer = (await operator.get(f"/v1/searches/{made[-1]}")).json()
+    people = {one["person_id"] for one in answer["candidates"]}
+    assert kept["id"] in people
+    assert other["id"] not in people
+
+
+@pytest.fixture
+def meanwhile(running, monkeypatch):
+    """Somebody's work between a verdict's first look at the search and its being written."""
+
+    def arrange(work: Callable[[], Awaitable[object]]) -> None:
+        reader = running.gateway.search_reader
+        find = reader.find
+
+        async def find_and_work(*asked: Any) -> Any:
+            found = await find(*asked)
+            monkeypatch.setattr(reader, "find", find)
+            await work()
+            return found
+
+        monkeypatch.setattr(reader, "find", find_and_work)
+
+    return arrange
+
+
+async def test_a_verdict_during_a_merge_is_about_the_kept_person(
+    operator, enrol, meanwhile, running
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    found = (await search(operator, make_photo(2))).json()["id"]
+    meanwhile(lambda: merge(operator, kept, other))
+
+    said = {"person_id": other["id"], "verdict": "different"}
+    answer = await operator.post(f"/v1/searches/{found}/feedback", json=said)
+
+    assert (answer.status_code, answer.json()["person_id"]) == (201, kept["id"])
+    ruled_out = (await operator.get("/v1/leads", params={"status": "different"})).json()["leads"]
+    assert [one["person_id"] for one in ruled_out] == [kept["id"]]
+
+
+async def test_a_verdict_during_a_deletion_leaves_no_lead(operator, enrol, meanwhile, running):
+    person = await enrol("Ada", make_photo(1))
+    found = (await search(operator, make_photo(1))).json()["id"]
+    meanwhile(lambda: operator.delete(f"/v1/persons/{person['id']}"))
+
+    said = {"person_id": person["id"], "verdict": "same"}
+    answer = await operator.post(f"/v1/searches/{found}/feedback", json=said)
+
+    assert (answer.status_code, slug_of(answer)) == (404, "person-not-found")
+    async with running.gateway.queue._database.read() as session:
+        assert (await session.scalars(select(Lead))).all() == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_whoever_a_candidate_became_stays_until_the_search_is_written(
+    operator, enrol, running
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    await merge(operator, kept, other)
+    database = running.gateway.queue._database
+    free = select(Person.id).with_for_update(skip_locked=True)
+
+    async with database.write() as session:
+        people = await read_people(session, {other["id"]})
+        async with database.write() as another:
+            assert (await another.scalars(free)).all() == []
+
+    assert people.today(other["id"]) == kept["id"]
+    assert people.names == {kept["id"]: "Ada"}
+
+
+async def test_an_enrolment_that_arrives_after_the_merge_was_worked_off_leaves_no_vector(
+    running, operator, enrol, inference
+):
+    kept, other = await enrol("Ada", make_photo(1)), await enrol("Ada B.", make_photo(2))
+    async with running.gateway.queue._database.read() as session:
+        face = await session.get_one(Face, other["faces"][0]["face_id"])
+    merged = await merge(operator, kept, other)
+    assert merged.json()["removal"]["status"] == "deleted"
+
+    with pytest.raises(FaceNotFound):
+        await running.gateway.reenrolment._enrolment.renew(face)
+
+    assert set(inference.gallery) == {kept["id"]}
 
 
 @RETRIED_SOON

@@ -222,8 +222,8 @@ def judge_in_the_past(connection: Connection) -> None:
         connection.execute(answered, {"a": done, "c": at(minute), "i": search_id})
     first, *_, last = SEARCHES
     said = [
-        (first, PERSON, "o", "different", 31),
-        (last, PERSON, "o", "same", 32),
+        (first, PERSON, "o", "same", 32),
+        (last, PERSON, "o", "different", 31),  # said before that, of a newer search
         (last, PERSON, "p", "same", 33),
         (last, PERSON, "k", "different", 34),  # a phone's
         (last, OTHER, "p", "unsure", 33),
@@ -251,3 +251,6 @@ async def test_what_was_judged_before_there_were_leads_is_known_to_them(opened):
     ]
     voices = await run(opened, read, "SELECT key_id, verdict FROM lead_voice")
     assert sorted(voices) == [("a", "different"), ("o", "same"), ("p", "same"), ("p", "unsure")]
+    sides = "SELECT same_at = given_at, different_at = given_at FROM lead_voice ORDER BY verdict"
+    known = [tuple(side and bool(side) for side in one) for one in await run(opened, read, sides)]
+    assert known == [(None, True), (True, None), (True, None), (None, None)]

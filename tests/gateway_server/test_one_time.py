@@ -226,7 +226,7 @@ async def test_a_request_that_ends_without_an_answer_gives_its_key_back(
 
 
 async def test_an_answer_is_kept_as_long_as_was_said(environment, inference):
-    environment["IDEMPOTENCY_KEPT_S"] = "0"
+    environment["IDEMPOTENCY_KEPT_MOBILE_S"] = "0"
     async with (
         run_gateway(environment, httpx.ASGITransport(inference.app)) as running,
         running.client(running.keys["mobile"]) as phone,

@@ -15,7 +15,9 @@ from gateway_server.audit_chain import verify
 from gateway_server.caretaker import DAILY, LEASE, Caretaker
 from gateway_server.cli import main
 from gateway_server.database import Database
+from gateway_server.one_time import AnswersKept
 from gateway_server.retention import Swept
+from gateway_server.settings import Settings
 from gateway_server.tables import (
     Audit,
     Chore,
@@ -166,14 +168,31 @@ async def test_settled_failures_and_removals_go_and_open_ones_stay(
     assert (await count(database, Failure), await count(database, Removal)) == (1, 1)
 
 
-async def test_answers_that_were_kept_for_a_repetition_go_after_a_day(running, phone, database):
-    files = {"photo": ("p.jpg", make_photo(1))}
-    await phone.post("/v1/searches", files=files, headers={"Idempotency-Key": "old"})
-    await age(database, OneTime, by=timedelta(days=2))
-    await phone.post("/v1/searches", files=files, headers={"Idempotency-Key": "new"})
+@pytest.mark.parametrize(("role", "days"), [("operator", 1), ("mobile", 30)])
+async def test_answers_kept_for_a_repetition_go_after_a_day_and_those_to_phones_after_30(
+    running, database, role, days
+):
+    async with running.client(running.keys[role]) as caller:
 
-    assert (await running.gateway.retention.run()).answers == 1
-    assert await count(database, OneTime) == 1
+        async def ask(key: str) -> str:
+            files = {"photo": ("p.jpg", make_photo(1))}
+            made = await caller.post("/v1/searches", files=files, headers={"Idempotency-Key": key})
+            return str(made.json()["id"])
+
+        first = await ask("old")
+        await age(database, OneTime, by=timedelta(days=days, hours=-1))
+        assert (await running.gateway.retention.run()).answers == 0
+        assert await ask("old") == first
+        await age(database, OneTime, by=timedelta(hours=2))
+        await ask("new")
+        assert (await running.gateway.retention.run()).answers == 1
+        assert await count(database, OneTime) == 1
+
+
+async def test_no_answer_is_kept_longer_than_its_search(environment):
+    kept = AnswersKept.by(Settings.from_mapping({**environment, "RETENTION_DAYS": "2"}))
+
+    assert (kept.usual, kept.phones) == (timedelta(days=1), timedelta(days=2))
 
 
 def lay(photo_dir: Path, name: str, *, hours_old: float) -> Path:

@@ -106,6 +106,31 @@ async def test_each_filter_keeps_what_it_names(operator, enrol, inference):
     assert await ids(operator, status="done", verdict="lead", model="base") == []
 
 
+async def test_the_verdict_that_is_looked_for_is_the_one_that_is_shown(operator, enrol):
+    person = await enrol("Ada", make_photo(1))
+    others = [(await search(operator, make_photo(seed))).json()["id"] for seed in (2, 3)]
+    leads = [(await search(operator, make_photo(1))).json()["id"] for _ in range(3)]
+    said = {"person_id": person["id"], "verdict": "different"}
+    await operator.post(f"/v1/searches/{leads[0]}/feedback", json=said)
+
+    assert await ids(operator, verdict="lead") == []
+    told = await listed(operator, verdict="no_credible_lead")
+    assert [one["id"] for one in told] == [*leads[::-1], *others[::-1]]
+    assert {one["verdict"] for one in told} == {"no_credible_lead"}
+
+
+async def test_a_page_goes_on_until_it_has_what_is_looked_for(operator, enrol):
+    ada = await enrol("Ada", make_photo(1))
+    kept = (await search(operator, make_photo(1))).json()["id"]
+    bob = await enrol("Bob", make_photo(2))
+    ruled_out = [(await search(operator, make_photo(2))).json()["id"] for _ in range(2)]
+    for person in (ada, bob):
+        said = {"person_id": person["id"], "verdict": "different"}
+        await operator.post(f"/v1/searches/{ruled_out[0]}/feedback", json=said)
+
+    assert await ids(operator, verdict="lead", limit=1) == [kept]
+
+
 async def test_a_search_whose_job_is_held_is_running(operator, inference, running):
     inference.fail("*", internal_error)
     made = (await search(operator, make_photo(1))).json()["id"]
@@ -172,13 +197,15 @@ async def fill_with_searches(database, searches: int) -> None:
         session.add(ApiKey(id="k", name="k", role="operator", secret_sha256="0" * 64))
         session.add(Photo(sha256="a" * 64, media_type="image/png", bytes=1, width=1, height=1))
         await session.flush()
+        verdicts = ["no_credible_lead" if n % 1000 else "lead" for n in range(searches)]
         rows = [
             {
                 "id": new_id(), "status": "done", "key_id": "k", "request_id": "r",
                 "photo_sha256": "a" * 64, "top_k": 5, "model": "heatmap", "cached": False,
-                "verdict": "lead" if number % 1000 == 0 else "no_credible_lead",
+                "verdict": verdicts[number],
                 "case_text": f"case {number}", "case_reference": f"Case {number}",
-                "created_at": now() - timedelta(seconds=number), "answer": answer,
+                "created_at": now() - timedelta(seconds=number),
+                "answer": answer | {"verdict": verdicts[number]},
             }
             for number in range(searches)
         ]  # fmt: skip
@@ -190,10 +217,11 @@ async def fill_with_searches(database, searches: int) -> None:
     [
         (SearchesWanted(), 50),
         (SearchesWanted(verdict="lead"), 10),
+        (SearchesWanted(verdict="no_credible_lead"), 50),
         (SearchesWanted(status="failed"), 0),
         (SearchesWanted(case_reference="case 99"), 50),
     ],
-    ids=["all", "leads", "failed", "by case"],
+    ids=["all", "leads", "none", "failed", "by case"],
 )
 @ONE_ENGINE
 async def test_lists_of_many_searches_read_few_of_them(running, wanted, found: int):

@@ -164,6 +164,20 @@ async def test_a_person_who_is_no_candidate_is_not_shown(phone, picture):
     assert (answer.status_code, slug_of(answer)) == (404, "person-not-found")
 
 
+@pytest.mark.parametrize("picture", ["photo", "photo?size=thumb", "heatmap"])
+async def test_who_is_found_is_shown_to_operators_alone(phone, operator, enrol, picture):
+    person = await enrol("Ada", make_photo(1))
+    made = await search(phone, make_photo(2))
+    address = f"{made.headers['location']}/candidates/{person['id']}/{picture}"
+    assert (await phone.get(address)).status_code == 200
+    await operator.patch(f"/v1/persons/{person['id']}", json={"status": "found"})
+
+    answer = await phone.get(address)
+
+    assert (answer.status_code, slug_of(answer)) == (404, "face-not-found")
+    assert (await operator.get(address)).status_code == 200
+
+
 async def test_names_are_todays(phone, operator, enrol):
     ada, bob = await enrol("Ada", make_photo(1)), await enrol("Bob", make_photo(2))
     made = await search(phone, make_photo(1))

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from gateway_server.console.access import OperatorPage
 from gateway_server.console.pages import render
 from gateway_server.console.people import address_of
+from gateway_server.console.problems import show_kept
 from gateway_server.intake import FormShape
 from gateway_server.one_time import Given, Made
 from gateway_server.person_service import DETAIL_RULES, read_details
@@ -31,10 +32,15 @@ router = APIRouter(prefix="/console/people", include_in_schema=False, route_clas
 pages = APIRouter(prefix="/console/people", include_in_schema=False)
 
 
+class _PagePost(Post):
+    def show(self, given: Given) -> Response:
+        return show_kept(self.request, given)
+
+
 async def _gather(
     request: Request, visitor: OperatorPage, gateway: TheGateway, key: IdempotencyKey = NO_KEY
 ) -> Post:
-    return Post(request, gateway, visitor.caller, key)
+    return _PagePost(request, gateway, visitor.caller, key)
 
 
 PagePost = Annotated[Post, Depends(_gather)]

@@ -175,6 +175,7 @@ async def _end_session(request: Request, gateway: Gateway) -> None:
 def _told(request: Request, visitor: Visitor) -> dict[str, object]:
     return {
         "role": visitor.caller.role,
+        "key_id": visitor.caller.key_id,
         "key_name": visitor.key_name,
         "csrf_token": visitor.csrf_token,
         "language": wording_of(request).language,

@@ -6,7 +6,9 @@
     different   one has said different, and nobody the same: the pair never comes back
     disputed    both were said; an admin who comes after that has the last word
 
-Voices are counted by key, each with what it said last: a mistake is mended by whoever made it.
+Voices are counted by key, each with what it said last: a mistake is mended by whoever made it. When
+a dispute began is told by when its sides first said so: who repeats it, or goes back to it, neither
+begins a new one nor settles an old one.
 """
 
 from collections.abc import Sequence
@@ -27,8 +29,20 @@ class Voice:
     role: str
     verdict: str
     given_at: datetime
+    """When it began to say so."""
     reviewer: str = ""
     """The name of the key."""
+    same_at: datetime | None = None
+    """When it first said same, whatever it has said since."""
+    different_at: datetime | None = None
+
+    @property
+    def on_this_side_since(self) -> datetime:
+        return (self.same_at if self.verdict == "same" else self.different_at) or self.given_at
+
+    @property
+    def on_a_side_since(self) -> datetime:
+        return min(filter(None, (self.same_at, self.different_at, self.given_at)))
 
 
 def decide(voices: Sequence[Voice]) -> LeadStatus:
@@ -44,16 +58,18 @@ def decide(voices: Sequence[Voice]) -> LeadStatus:
 
 
 def _settle(same: Sequence[Voice], different: Sequence[Voice]) -> LeadStatus:
-    """By the last admin whose voice came third."""
-    begun_at = max(min(one.given_at for one in side) for side in (same, different))
-    later = [one for one in (*same, *different) if one.given_at > begun_at and one.role == "admin"]
+    """By the last admin whose first voice came third: no party settles it."""
+    begun_at = max(min(one.on_this_side_since for one in side) for side in (same, different))
+    admins = [one for one in (*same, *different) if one.role == "admin"]
+    later = [one for one in admins if one.on_a_side_since > begun_at]
     if not later:
         return "disputed"
     last = max(later, key=lambda one: one.given_at)
     return "confirmed" if last.verdict == "same" else "different"
 
 
-def may_see_voices(voices: Sequence[Voice], caller: Caller) -> bool:
-    """What others have said is for those who have had their say, or once it is decided."""
-    has_spoken = any(one.key_id == caller.key_id for one in voices)
-    return has_spoken or decide(voices) not in WAITING
+def shown_to(caller: Caller, voices: Sequence[Voice]) -> Sequence[Voice]:
+    """Their own until it is decided: whoever knew the others' could still change it to agree."""
+    if decide(voices) not in WAITING:
+        return voices
+    return [one for one in voices if one.key_id == caller.key_id]

@@ -13,7 +13,7 @@ from gateway_server.auth import Caller
 from gateway_server.database import Database
 from gateway_server.paging import decode_place, encode_place
 from gateway_server.problems import Forbidden, InvalidCursor
-from gateway_server.review.decisions import Voice, decide, may_see_voices
+from gateway_server.review.decisions import WAITING, Voice, decide, shown_to
 from gateway_server.review.leads import Pair, voices_on
 from gateway_server.tables import Lead, LeadStatus, LeadVoice, Person, Search, is_id
 
@@ -36,7 +36,7 @@ class LeadSeen:
     name: str
     reference: str | None
     voices: Sequence[Voice]
-    """Of all, or none: see `may_see_voices`."""
+    """Of all once it is decided or an admin's to settle; none while it waits."""
 
     @property
     def candidate(self) -> Mapping[str, Any] | None:
@@ -65,10 +65,11 @@ class Standing:
     """How a candidate of a search stands, for one caller."""
 
     status: LeadStatus | None
-    """None while it is not for this caller to know."""
+    """Until it is decided, what follows from their own voice alone; None where nothing does."""
     own: str | None
     """What they have said themselves."""
     voices: Sequence[Voice]
+    """See `shown_to`."""
 
 
 class ReviewDesk:
@@ -83,9 +84,10 @@ class ReviewDesk:
         if cursor is not None:
             query = query.where(tuple_(*_PLACE) > tuple_(*_decode_place(cursor)))
         async with self._database.read() as session:
-            rows = await _read(session, query.limit(limit + 1))
-        seen = [LeadSeen(*row, voices=()) for row in rows[:limit]]
-        return LeadPage(seen, _cursor_of(rows, limit, _place_of))
+            leads = (await session.scalars(query.limit(limit + 1))).all()
+            rows = await _read(session, leads[:limit])
+        seen = [LeadSeen(*row, voices=()) for row in rows if row[1] is not None]
+        return LeadPage(seen, _cursor_of(leads, limit, _place_of))
 
     async def waiting(self, caller: Caller) -> int:
         """How many wait for them; counted up to MOST_COUNTED."""
@@ -104,10 +106,11 @@ class ReviewDesk:
         if cursor is not None:
             query = query.where(tuple_(*_AGE) < tuple_(*_decode_age(cursor)))
         async with self._database.read() as session:
-            rows = await _read(session, query.limit(limit + 1))
+            leads = (await session.scalars(query.limit(limit + 1))).all()
+            rows = await _read(session, leads[:limit])
             voices = await voices_on(session, [_pair(row[0]) for row in rows])
-        seen = [LeadSeen(*row, voices=voices[_pair(row[0])]) for row in rows[:limit]]
-        return LeadPage(seen, _cursor_of(rows, limit, _age_of))
+        seen = [LeadSeen(*row, voices=voices[_pair(row[0])]) for row in rows]
+        return LeadPage(seen, _cursor_of(leads, limit, _age_of))
 
     async def standings(
         self, photo_sha256: str, face: int, person_ids: Sequence[str], caller: Caller
@@ -119,10 +122,12 @@ class ReviewDesk:
         return {pair.person_id: standing_of(voices[pair], caller) for pair in pairs}
 
     def _waiting_for(self, caller: Caller) -> Select[Lead]:
+        """Less likely pairs are here because somebody has seen more in them: that is for admins."""
         statuses: tuple[LeadStatus, ...] = ("open", "awaiting")
+        is_worth_it = Lead.doubt <= 1 - self._least_confidence
         if caller.role == "admin":
             statuses = (*statuses, "disputed")
-        is_worth_it = or_(Lead.doubt <= 1 - self._least_confidence, Lead.status != "open")
+            is_worth_it = or_(is_worth_it, Lead.status != "open")
         return (
             select(Lead)
             .join(Search, Search.id == Lead.search_id)
@@ -134,9 +139,11 @@ class ReviewDesk:
 
 def standing_of(voices: Sequence[Voice], caller: Caller) -> Standing:
     own = next((one.verdict for one in voices if one.key_id == caller.key_id), None)
-    if not may_see_voices(voices, caller):
-        return Standing(None, own, ())
-    return Standing(decide(voices), own, voices)
+    seen, holds = shown_to(caller, voices), decide(voices)
+    if holds not in WAITING:
+        return Standing(holds, own, seen)
+    by_their_own = decide(seen)
+    return Standing(by_their_own if own and by_their_own in WAITING else None, own, seen)
 
 
 def _has_spoken(caller: Caller) -> ColumnElement[bool]:
@@ -148,9 +155,11 @@ def _has_spoken(caller: Caller) -> ColumnElement[bool]:
     return exists().where(same_pair, LeadVoice.key_id == caller.key_id)
 
 
-async def _read(session: AsyncSession, query: Select[Lead]) -> Sequence[Shown]:
-    """Leads with the searches that show them, and the people's names."""
-    leads = (await session.scalars(query)).all()
+async def _read(session: AsyncSession, leads: Sequence[Lead]) -> Sequence[Shown]:
+    """With the searches that show them, and the people's names.
+
+    Without people who were deleted, or merged, since the leads were read.
+    """
     searches = await session.scalars(
         select(Search).where(Search.id.in_({one.search_id for one in leads}))
     )
@@ -161,15 +170,19 @@ async def _read(session: AsyncSession, query: Select[Lead]) -> Sequence[Shown]:
     )
     by_id = {one.id: one for one in searches}
     named = {one.id: (one.name, one.reference) for one in people}
-    return [(one, by_id.get(one.search_id or ""), *named[one.person_id]) for one in leads]
+    return [
+        (one, by_id.get(one.search_id or ""), *named[one.person_id])
+        for one in leads
+        if one.person_id in named
+    ]
 
 
 def _pair(lead: Lead) -> Pair:
     return Pair(lead.photo_sha256, lead.face, lead.person_id)
 
 
-def _cursor_of(rows: Sequence[Shown], limit: int, place_of: Callable[[Lead], Place]) -> str | None:
-    return encode_place(place_of(rows[limit - 1][0])) if len(rows) > limit else None
+def _cursor_of(leads: Sequence[Lead], limit: int, place_of: Callable[[Lead], Place]) -> str | None:
+    return encode_place(place_of(leads[limit - 1])) if len(leads) > limit else None
 
 
 def _place_of(lead: Lead) -> Place:

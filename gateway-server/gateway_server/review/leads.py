@@ -4,17 +4,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, and_, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.auth import Caller
 from gateway_server.database import on_postgresql
 from gateway_server.review.decisions import WAITING, Voice, decide
-from gateway_server.tables import ApiKey, Lead, LeadStatus, LeadVoice, now
+from gateway_server.tables import ApiKey, Lead, LeadStatus, LeadVoice, Search, now
 
 _LEADS = Lead.metadata.tables[Lead.__tablename__]
 _VOICES = LeadVoice.metadata.tables[LeadVoice.__tablename__]
+MOST_OTHERS = 1_000  # searches that are looked at for a lead's next one
 _PAIR = ("photo_sha256", "face", "person_id")
 
 
@@ -68,15 +69,27 @@ async def give_voice(
     row = _row(pair, search_id, confidence)
     await session.execute(insert(_LEADS).values(row).on_conflict_do_nothing())
     lead = await session.get_one(Lead, _key(pair), with_for_update=True)
-    voice = {**vars(pair), "key_id": caller.key_id, "verdict": verdict, "given_at": now()}
-    said_last = {name: voice[name] for name in ("verdict", "given_at")}
-    await session.execute(
-        insert(_VOICES)
-        .values(voice)
-        .on_conflict_do_update(index_elements=[*_PAIR, "key_id"], set_=said_last)
-    )
+    waited = lead.waits
+    await _say(session, pair, caller.key_id, verdict)
     await _weigh(session, lead)
+    if lead.waits and not (waited and lead.search_id):  # it waits anew: shown by this search
+        lead.search_id, lead.doubt = search_id, 1 - confidence
     return lead.status
+
+
+async def _say(session: AsyncSession, pair: Pair, key_id: str, verdict: str) -> None:
+    """Under the lead's lock. Once more the same is nothing new."""
+    voice = await session.get(LeadVoice, (*_key(pair), key_id))
+    if voice is None:
+        voice = LeadVoice(**vars(pair), key_id=key_id)
+        session.add(voice)
+    if voice.verdict != verdict:
+        voice.verdict, voice.given_at = verdict, now()
+    if verdict == "same":
+        voice.same_at = voice.same_at or voice.given_at
+    elif verdict == "different":
+        voice.different_at = voice.different_at or voice.given_at
+    await session.flush()
 
 
 async def voices_on(
@@ -94,7 +107,17 @@ async def voices_on(
     for row, role, name in rows:
         pair = Pair(row.photo_sha256, row.face, row.person_id)
         if pair in found:
-            found[pair].append(Voice(row.key_id, role, row.verdict, row.given_at, name))
+            found[pair].append(
+                Voice(
+                    row.key_id,
+                    role,
+                    row.verdict,
+                    row.given_at,
+                    name,
+                    row.same_at,
+                    row.different_at,
+                )
+            )
     return found
 
 
@@ -119,17 +142,43 @@ async def _move(session: AsyncSession, lead: Lead, into: str) -> None:
     await session.execute(insert(_LEADS).values(row).on_conflict_do_nothing())
     theirs = replace(pair, person_id=lead.person_id)
     for voice in (await voices_on(session, [theirs]))[theirs]:
-        said = {"key_id": voice.key_id, "verdict": voice.verdict, "given_at": voice.given_at}
+        names = ("key_id", "verdict", "given_at", "same_at", "different_at")
+        said = {name: getattr(voice, name) for name in names}
         moved = insert(_VOICES).values({**vars(pair), **said})
         await session.execute(moved.on_conflict_do_nothing())
-    await _weigh(session, await session.get_one(Lead, _key(pair), with_for_update=True))
+    kept = await session.get_one(Lead, _key(pair), with_for_update=True)
+    kept.search_id = kept.search_id or lead.search_id
+    await _weigh(session, kept)
 
 
 async def retire(session: AsyncSession, search_ids: Collection[str]) -> None:
-    """Undecided leads go with their searches; a no stays, and so does the agreement of two."""
-    theirs = Lead.search_id.in_(search_ids)
-    await _lock(session, theirs)
-    await session.execute(delete(Lead).where(theirs, Lead.waits))
+    """Undecided leads go with the last search that shows them; what is decided stays."""
+    theirs = and_(Lead.search_id.in_(search_ids), Lead.waits)
+    others = await _others_showing(session, theirs, search_ids)  # locked before the leads
+    for lead in await _lock(session, theirs):
+        lead.search_id = others.get(Pair(lead.photo_sha256, lead.face, lead.person_id))
+        if lead.search_id is None:
+            await session.delete(lead)
+    await session.flush()
+
+
+async def _others_showing(
+    session: AsyncSession, which: ColumnElement[bool], but: Collection[str]
+) -> Mapping[Pair, str]:
+    """The newest of the other searches of these photos, by the pairs that they show."""
+    photos = select(Lead.photo_sha256).where(which)
+    others = select(Search.id, Search.photo_sha256, Search.answer).where(
+        Search.photo_sha256.in_(photos), Search.id.not_in(but), Search.answer.is_not(None)
+    )
+    newest = others.order_by(Search.created_at.desc(), Search.id.desc()).limit(MOST_OTHERS)
+    rows = await session.execute(
+        newest.with_for_update(read=True, key_share=True, skip_locked=True)
+    )
+    found: dict[Pair, str] = {}
+    for row in rows:
+        for one in row.answer["candidates"]:
+            found.setdefault(Pair(row.photo_sha256, row.answer["face"], one["person_id"]), row.id)
+    return found
 
 
 async def _lock(session: AsyncSession, which: ColumnElement[bool]) -> Sequence[Lead]:

@@ -156,10 +156,16 @@ async def enter_by_cookie(request: Request, gateway: Gateway, token: str) -> Ses
         token,
         _address(request),
         _weight(request),
-        attended=UNATTENDED_HEADER not in request.headers,
+        attended=_is_attended(request),
     )
     _receive(request, visit)
     return visit.session
+
+
+def _is_attended(request: Request) -> bool:
+    """A page's pictures follow the page, which may have asked for itself by itself."""
+    is_picture = request.headers.get("sec-fetch-dest") == "image"
+    return UNATTENDED_HEADER not in request.headers and not is_picture
 
 
 def _receive(request: Request, visit: Visit) -> None:
@@ -261,7 +267,9 @@ class Post:
         """`said`: what the body says; `work`: done unless it was done before."""
         asked = fingerprint_of(self.request.method, self.request.url.path, said)
         once = self.gateway.one_time
-        given = await once.answer(self.caller, self.key, asked, work, shortcut)
+        return self.show(await once.answer(self.caller, self.key, asked, work, shortcut))
+
+    def show(self, given: Given) -> Response:
         return Response(given.body, given.status, dict(given.headers), given.media_type)
 
 

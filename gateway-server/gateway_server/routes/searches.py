@@ -247,9 +247,9 @@ async def judge_candidate(search_id: SearchId, post: AnyPost) -> Response:
 
     async def judge(_made: Made) -> Given:
         reader = post.gateway.search_reader
-        is_new = await reader.judge(search_id, said.person_id, said.verdict, post.caller)
-        kept = FeedbackOut(search_id=search_id, person_id=said.person_id, verdict=said.verdict)
-        return given(kept, http.HTTP_201_CREATED if is_new else http.HTTP_200_OK)
+        judged = await reader.judge(search_id, said.person_id, said.verdict, post.caller)
+        kept = FeedbackOut(search_id=search_id, person_id=judged.person_id, verdict=said.verdict)
+        return given(kept, http.HTTP_201_CREATED if judged.is_first else http.HTTP_200_OK)
 
     return await post.answer([said.model_dump_json()], judge)
 

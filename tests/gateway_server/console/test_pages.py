@@ -3,9 +3,11 @@
 import re
 import string
 from importlib.resources import files
+from typing import get_args
 
 import pytest
 
+from gateway_server.audit import Action
 from gateway_server.console.pages import _templates
 from gateway_server.console.wording import LANGUAGES, choose_language, texts_in
 from tests.gateway_server.conftest import ONE_ENGINE
@@ -33,6 +35,12 @@ def test_every_language_says_the_same():
         for key, text in said.items():
             assert text.strip(), key
             assert slots(text) == slots(texts["en"][key]), (language, key)
+
+
+def test_every_access_has_a_name_in_the_audit():
+    named = {f"audit.action.{action}" for action in get_args(Action)}
+
+    assert named - texts_in("en").keys() == set()
 
 
 @pytest.mark.parametrize("name", templates())

@@ -3,6 +3,7 @@
 import html
 import re
 from functools import partial
+from uuid import uuid4
 
 import pytest
 
@@ -21,7 +22,8 @@ async def send_photos(desk: Browser, address: str, *photos: bytes, **fields: str
     """As photos.js does."""
     name = "photos" if address.endswith("people") else "photo"
     files = [(name, (f"{index}.jpg", data)) for index, data in enumerate(photos)]
-    headers = {"X-CSRF-Token": desk.csrf_token, "HX-Request": "true"}
+    once = {"Idempotency-Key": str(uuid4())}
+    headers = {"X-CSRF-Token": desk.csrf_token, "HX-Request": "true", **once}
     return await desk.client.post(address, files=files, data=fields, headers=headers)
 
 
@@ -132,6 +134,7 @@ async def test_what_cannot_be_saved_is_said_in_the_page(desk, inference):
     ):
         answer = await send_photos(desk, "/console/people", photo, **fields)
         assert answer.status_code == 422
+        assert answer.headers["content-type"].startswith("text/html")
         assert said in answer.text
         assert "<html" not in answer.text
 

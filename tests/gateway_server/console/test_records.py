@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -28,10 +29,12 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 async def upload(desk: Browser, table: bytes, archive: bytes, **headers: str) -> httpx.Response:
+    """As upload.js does."""
+    ours = {"HX-Request": "true", "Idempotency-Key": str(uuid4())}
     return await desk.client.post(
         "/console/import",
         files={"table": ("p.csv", table), "archive": ("p.zip", archive)},
-        headers={"X-CSRF-Token": desk.csrf_token, "HX-Request": "true", **headers},
+        headers={"X-CSRF-Token": desk.csrf_token, **ours, **headers},
     )
 
 
@@ -88,9 +91,16 @@ async def test_an_import_under_way_is_looked_after_without_keeping_the_session(d
 
 
 async def test_an_import_that_cannot_be_is_a_notice(desk):
-    answer = await upload(desk, b"nothing,of,it\n", make_archive({}))
-    assert answer.status_code == 422
-    assert 'role="alert"' in answer.text
+    once = {"Idempotency-Key": "once"}
+    table = b"<script>alert(1)</script>,photo\n"
+    for is_replayed in (None, "true"):
+        answer = await upload(desk, table, make_archive({}), **once)
+        assert answer.status_code == 422
+        assert answer.headers["content-type"].startswith("text/html")
+        assert answer.headers.get("idempotent-replayed") == is_replayed
+        assert 'role="alert"' in answer.text
+        assert "&lt;script&gt;" in answer.text
+        assert "<script" not in answer.text
     assert (await desk.open(f"/console/import/{NOBODY}")).status_code == 404
 
 

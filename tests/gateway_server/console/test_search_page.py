@@ -1,6 +1,7 @@
 """The search page: from the photo to the verdicts, as a browser meets it."""
 
 import re
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ async def ask(browser: Browser, photo: bytes, **fields: str) -> httpx.Response:
         "/console/search",
         files={"photo": ("p.jpg", photo)},
         data=fields,
-        headers={**HTMX, "X-CSRF-Token": browser.csrf_token},
+        headers={**HTMX, "X-CSRF-Token": browser.csrf_token, "Idempotency-Key": str(uuid4())},
     )
 
 
@@ -53,6 +54,27 @@ async def test_a_search_shows_candidates_with_faces_scores_and_buttons(desk, enr
     assert "About 4 in 1,000 searches among 1 people would show such a match" in page.text
     assert re.findall(r'name="verdict" value="(\w+)"', page.text) == ["same", "different", "unsure"]
     assert "awaiting" not in page.text
+
+
+async def test_a_search_that_is_sent_twice_is_made_once(desk, enrol):
+    await enrol("Ada", make_photo(1))
+    once = {**HTMX, "X-CSRF-Token": desk.csrf_token, "Idempotency-Key": "once"}
+
+    async def send(address: str, **form) -> httpx.Response:
+        answer = await desk.client.post(address, headers=once, **form)
+        assert answer.status_code == 204, answer.text
+        return answer.headers["hx-redirect"]
+
+    photo = {"files": {"photo": ("p.jpg", make_photo(1))}}
+    first, again = await send("/console/search", **photo), await send("/console/search", **photo)
+    assert first == again
+    once["Idempotency-Key"] = "another"
+    other = [await send(f"{first}/again", data={"model": "base"}) for _ in range(2)]
+    assert other[0] == other[1] != first
+    headers = {**once, "Idempotency-Key": "another"}
+    changed = await desk.client.post(f"{first}/again", headers=headers, data={"model": "heatmap"})
+    assert changed.status_code == 422
+    assert changed.headers["content-type"].startswith("text/html")
 
 
 async def test_no_credible_lead_is_said_plainly(desk, enrol):
@@ -151,6 +173,22 @@ async def test_a_reviewer_does_not_read_anothers_verdict_before_their_own(runnin
     )
     assert "confirmed" in spoken.text
     assert "a operator: Same" in spoken.text
+
+
+@pytest.mark.parametrize("said", ["unsure", "different"])
+async def test_nor_after_a_verdict_of_their_own_that_could_be_changed(running, desk, enrol, said):
+    person = await enrol("Ada", make_photo(1))
+    address = await found_by(desk, make_photo(1))
+    await judge(desk, address, person["id"], "same")
+    key = await running.gateway.keyring.create("a second one", "operator")
+    async with browser_at(running) as second:
+        await second.sign_in(key)
+        spoken = await judge(second, address, person["id"], said)
+        page = await second.open(address)
+
+    for told in (spoken, page):
+        assert "a operator" not in told.text
+        assert "disputed" not in told.text
 
 
 async def test_verdicts_need_the_token_and_a_candidate(desk, enrol):

@@ -43,6 +43,7 @@ async def test_a_key_opens_a_session_of_which_only_a_digest_is_kept(running, str
     told = (await stranger.open("/console/session", headers=JSON)).json()
     assert told == {
         "role": "operator",
+        "key_id": running.keys["operator"].split("_")[1],
         "key_name": "a operator",
         "csrf_token": row.csrf_token,
         "language": "en",
@@ -242,10 +243,13 @@ async def test_a_session_ends_by_its_age_or_when_nobody_comes(running, role, col
 
 
 @ONE_ENGINE
-async def test_what_a_page_asks_by_itself_does_not_keep_a_session_alive(running, desk):
+@pytest.mark.parametrize(
+    "headers", [{"X-Unattended": "1"}, {"Sec-Fetch-Dest": "image"}], ids=["part", "picture"]
+)
+async def test_what_a_page_asks_by_itself_does_not_keep_a_session_alive(running, desk, headers):
     await make_older(running, "seen_at", timedelta(minutes=20))
     (before,) = await rows_of(running, BrowserSession)
-    await desk.open("/v1/persons", headers={"X-Unattended": "1"})
+    await desk.open("/v1/persons", headers=headers)
     (unattended,) = await rows_of(running, BrowserSession)
     await desk.open("/v1/persons")
     (attended,) = await rows_of(running, BrowserSession)

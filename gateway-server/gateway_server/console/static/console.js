@@ -10,14 +10,43 @@ export function send(address, options = {}) {
   return fetch(address, { credentials: "same-origin", ...options, headers });
 }
 
+/** The name of something that is to be done once, however often it is asked for. */
+export function newKey() {
+  return crypto.randomUUID?.() ?? String(Math.random());
+}
+
+/** For good; without an answer, or told to come again, the key stays: it may have been done. */
+export function isRefused(status, retryAfter) {
+  return status >= 400 && status < 500 && !retryAfter;
+}
+
+/** What the server's templates wrote, or that no answer came: nothing else becomes a part of the page. */
+export function htmlOf(text, contentType) {
+  return contentType?.startsWith("text/html") ? text : document.querySelector("[data-unanswered]").innerHTML;
+}
+
 document.addEventListener("htmx:configRequest", (event) => {
   event.detail.headers["X-CSRF-Token"] = token;
   if (event.detail.elt.closest("[data-unattended]")) event.detail.headers["X-Unattended"] = "1";
 });
+
+/** A form marked data-once keeps its key until it is answered, or says something else. */
+const keys = new WeakMap();
+document.addEventListener("change", (event) => keys.delete(event.target.form));
+document.addEventListener("htmx:configRequest", ({ detail: { elt, headers } }) => {
+  if (!elt.matches("form[data-once]")) return;
+  if (!keys.has(elt)) keys.set(elt, newKey());
+  headers["Idempotency-Key"] = keys.get(elt);
+});
+document.addEventListener("htmx:afterRequest", ({ detail: { elt, successful, xhr } }) => {
+  if (successful || isRefused(xhr.status, xhr.getResponseHeader("Retry-After"))) keys.delete(elt);
+});
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (!event.detail.elt.closest("[data-unattended]")) document.querySelector("#notices").replaceChildren();
 });
-document.addEventListener("htmx:sendError", () => document.body.classList.add("offline"));
+document.addEventListener("htmx:sendError", ({ detail: { elt } }) => {
+  if (!elt.closest("[data-unattended]")) document.querySelector("#notices").innerHTML = htmlOf("", null);
+});
 
 function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {

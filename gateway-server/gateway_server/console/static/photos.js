@@ -1,6 +1,6 @@
 // Photos before they are saved: each is shown, looked at by the server, and may be left out again.
 
-const { send } = await import(document.querySelector('script[src*="/console.js"]').src);
+const { htmlOf, isRefused, newKey, send } = await import(document.querySelector('script[src*="/console.js"]').src);
 const SVG = "http://www.w3.org/2000/svg";
 const AT_A_TIME = 2; // looked at by the server
 
@@ -12,7 +12,7 @@ document.addEventListener("submit", (event) => {
 });
 
 function prepare(form) {
-  const desk = { form, photos: [], looking: 0, once: crypto.randomUUID?.() ?? String(Math.random()) };
+  const desk = { form, photos: [], looking: 0, once: newKey() };
   const drop = form.querySelector("[data-drop]");
   const input = drop.querySelector("input");
   input.addEventListener("change", () => {
@@ -93,9 +93,11 @@ async function post(address, body, headers = {}) {
     const answer = await send(address, { method: "POST", body, headers: { "HX-Request": "true", ...headers } });
     const signIn = answer.headers.get("HX-Redirect");
     if (signIn) location.assign(signIn);
-    return { ok: answer.ok, location: answer.headers.get("Location"), html: await answer.text() };
+    const html = htmlOf(await answer.text(), answer.headers.get("Content-Type"));
+    const refused = isRefused(answer.status, answer.headers.get("Retry-After"));
+    return { refused, location: answer.ok ? answer.headers.get("Location") : null, html };
   } catch {
-    return { ok: false, html: document.querySelector("[data-offline]")?.innerHTML ?? "" };
+    return { refused: false, location: null, html: htmlOf("", null) };
   }
 }
 
@@ -139,9 +141,9 @@ async function save(desk) {
   tell(desk);
   desk.form.querySelector("[data-spinner]").classList.add("on");
   const answer = await post(desk.form.action, body, { "Idempotency-Key": desk.once });
-  if (answer.ok && answer.location) return location.assign(answer.location);
+  if (answer.location) return location.assign(answer.location);
   desk.saving = false;
-  desk.once = crypto.randomUUID?.() ?? String(Math.random());
+  if (answer.refused) desk.once = newKey();
   desk.form.querySelector("[data-spinner]").classList.remove("on");
   document.querySelector("#notices").innerHTML = answer.html;
   scrollTo({ top: 0 });

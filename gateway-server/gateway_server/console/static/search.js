@@ -17,7 +17,7 @@ if (form) {
     const chosen = new DataTransfer();
     chosen.items.add(photo);
     input.files = chosen.files;
-    show();
+    input.dispatchEvent(new Event("change", { bubbles: true }));
   };
   const show = () => {
     const [photo] = input.files;

@@ -1,8 +1,9 @@
 // An import on its way up, which may take minutes: with how much of it has arrived.
 
+const { htmlOf, isRefused, newKey } = await import(document.querySelector('script[src*="/console.js"]').src);
 const token = document.querySelector('meta[name="csrf-token"]').content;
 const form = document.querySelector("form[data-upload]");
-const once = crypto.randomUUID?.() ?? String(Math.random());
+let once = newKey();
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -32,7 +33,8 @@ function end(request) {
   const signIn = request.getResponseHeader("HX-Redirect");
   if (made || signIn) return location.assign(made || signIn);
   setBusy(false);
-  document.querySelector("#notices").innerHTML = request.responseText;
+  if (isRefused(request.status, request.getResponseHeader("Retry-After"))) once = newKey();
+  document.querySelector("#notices").innerHTML = htmlOf(request.responseText, request.getResponseHeader("Content-Type"));
 }
 
 function setBusy(isBusy) {

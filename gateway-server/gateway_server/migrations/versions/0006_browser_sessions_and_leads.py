@@ -118,10 +118,18 @@ def _fill(connection: Connection) -> None:
             judged = voices.get((search["id"], one["person_id"]), [])
             if pair[2] in people and (judged or one["confidence"] >= LEAST_CONFIDENCE):
                 leads[pair] = _lead(pair, search, one["confidence"])
-                said.setdefault(pair, {}).update({voice.key_id: voice for voice in judged})
+                _hear(said.setdefault(pair, {}), judged)
     rows = [{**row, **_weighed(said[pair].values())} for pair, row in leads.items()]
     _insert(connection, LEAD, rows)
     _insert(connection, VOICE, [_voice(pair, v) for pair in said for v in said[pair].values()])
+
+
+def _hear(known: dict[str, Voice], judged: Collection[Voice]) -> None:
+    """Of each reviewer what they said last, whichever search they said it of."""
+    for voice in judged:
+        earlier = known.get(voice.key_id)
+        if earlier is None or voice.given_at >= earlier.given_at:
+            known[voice.key_id] = voice
 
 
 def _searches(connection: Connection) -> Iterator[Mapping[str, Any]]:

@@ -3,10 +3,10 @@
 import { Checker } from "./checker.js";
 import { part } from "./elements.js";
 import * as gateway from "./gateway.js";
-import { showHome } from "./home.js";
+import { checkLeftBehind, showHome } from "./home.js";
 import { Outbox } from "./outbox.js";
-import { showPhoto } from "./result.js";
-import { bringSignIn, signOut, payOwedSignOut } from "./session.js";
+import { renewAnswer, showPhoto } from "./result.js";
+import { bringSignIn, owesSignOut, payOwedSignOut, signOut } from "./session.js";
 import { Store } from "./store.js";
 import { choose, language, say, speak } from "./texts.js";
 import { bringTheme } from "./theme.js";
@@ -30,7 +30,7 @@ class App {
     part("language").addEventListener("change", () => this._speak(part("language").value));
     part("sign-out").addEventListener("click", () => signOut(this));
     bringSignIn(this);
-    addEventListener("hashchange", () => this.show());
+    addEventListener("hashchange", () => this._turnTo());
     addEventListener("online", () => this._comeBack());
     addEventListener("offline", () => this.show());
     document.addEventListener("visibilitychange", () => document.hidden || this._comeBack());
@@ -41,7 +41,7 @@ class App {
     await this._meet();
     await this.show();
     document.documentElement.dataset.ready = "yes";
-    await this._comeBack();
+    await Promise.all([checkLeftBehind(this), this._turnTo(), this._comeBack()]);
   }
 
   _refuse() {
@@ -52,24 +52,30 @@ class App {
 
   /** Who is here, as far as that can be known now. */
   async _meet() {
+    if (owesSignOut()) return; // whoever has signed out is not met again
     const session = await gateway.session();
     if (session.status === 200 && session.body?.csrf_token) await this.welcome(session.body);
     else if (session.status === 401) await this.store.note("pause", { kind: "sign-in" });
   }
 
   async welcome(session) {
-    const earlier = await this.store.fact("who");
-    if (earlier && earlier.name !== session.key_name) await this._forgetAnswers();
-    await this.store.note("who", { name: session.key_name, role: session.role });
+    await this._forgetAnswersOfOthers(session.key_id);
+    await this.store.note("who", { id: session.key_id, name: session.key_name, role: session.role });
     const pause = await this.store.fact("pause");
     if (pause?.kind === "sign-in") await this.store.note("pause", null);
   }
 
-  /** Somebody else signs in: what was answered to the one before is not for them. */
-  async _forgetAnswers() {
+  /** Somebody else signs in: what was answered to the one before need not stay for them. */
+  async _forgetAnswersOfOthers(id) {
     for (const photo of await this.store.photos()) {
-      if (photo.state === "done") await this.store.discard(photo.order);
+      if (photo.state === "done" && photo.owner !== id) await this.store.discard(photo.order);
     }
+  }
+
+  /** What was added under the key that has signed in; nobody else's is shown. */
+  async photos() {
+    const who = await this.store.fact("who");
+    return (await this.store.photos()).filter((one) => one.owner === who?.id);
   }
 
   /** Whether somebody is signed in; offline, whether somebody was. */
@@ -88,6 +94,13 @@ class App {
     part("offline").textContent = navigator.onLine ? "" : say("offline");
     await this._showWho();
     await (photo ? showPhoto(this, Number(photo[1])) : showHome(this, isSignedIn));
+  }
+
+  /** Another address of the page: what is kept of an answer is shown at once, and asked for anew. */
+  async _turnTo() {
+    await this.show();
+    const photo = location.hash.match(PHOTO);
+    if (photo) await renewAnswer(this, Number(photo[1]));
   }
 
   async keepVerdict(order, person, verdict) {
@@ -115,6 +128,7 @@ class App {
 
   async _comeBack() {
     if (document.hidden) return;
+    await payOwedSignOut();
     await this.outbox.wakeUp();
     await this.work();
   }

@@ -1,15 +1,19 @@
 /** Asks the worker about photos, one after the other. */
 
+const UNCHECKED = { hints: ["unchecked"], face: null };
+
 export class Checker {
   constructor(worker = new Worker(new URL("checker.worker.js", import.meta.url), { type: "module" })) {
     this._asked = new Map();
+    this._isBroken = false;
     this._worker = worker;
     worker.addEventListener("message", ({ data: { id, ...told } }) => this._tell(id, told));
     worker.addEventListener("error", () => this._giveUp());
   }
 
   /** @returns {Promise<{hints: string[], face: object | null, blob?: Blob}>} */
-  check(blob) {
+  async check(blob) {
+    if (this._isBroken) return UNCHECKED;
     const id = crypto.randomUUID();
     return new Promise((resolve) => {
       this._asked.set(id, resolve);
@@ -24,6 +28,7 @@ export class Checker {
 
   /** A phone whose browser knows no such workers sends photos all the same, and says so. */
   _giveUp() {
-    for (const id of [...this._asked.keys()]) this._tell(id, { hints: ["unchecked"], face: null });
+    this._isBroken = true;
+    for (const id of [...this._asked.keys()]) this._tell(id, UNCHECKED);
   }
 }

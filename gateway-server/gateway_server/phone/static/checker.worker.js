@@ -9,6 +9,7 @@ import { FaceNetwork } from "./network.js";
 
 const LONGEST_SIDE_PX = 1600;
 const JPEG_QUALITY = 0.9;
+const UNCHECKED = { hints: ["unchecked"], face: null }; // a HEIC, for example, or memory at its end
 
 const network = fetch(new URL("face-finder.bin", import.meta.url))
   .then((answer) => (answer.ok ? answer.arrayBuffer() : Promise.reject(new Error(String(answer.status)))))
@@ -16,16 +17,11 @@ const network = fetch(new URL("face-finder.bin", import.meta.url))
   .catch(() => null); // blur and light are told without it
 
 addEventListener("message", async ({ data: { id, blob } }) => {
-  postMessage({ id, ...(await check(blob)) });
+  postMessage({ id, ...(await check(blob).catch(() => UNCHECKED)) });
 });
 
 async function check(blob) {
-  let photo;
-  try {
-    photo = await createImageBitmap(blob, { imageOrientation: "from-image" });
-  } catch {
-    return { hints: ["unchecked"], face: null }; // a HEIC, for example: few browsers read it
-  }
+  const photo = await createImageBitmap(blob, { imageOrientation: "from-image" });
   const finder = await network;
   const { hints, face } = judge(photo, finder ? findFaces(finder, photo) : null);
   if (!finder) hints.push("face-unchecked");

@@ -4,7 +4,7 @@ const NO_ANSWER = { status: 0, retryAfter: null, body: null };
 const UPLOAD_WITHIN_MS = 300_000;
 const ANSWER_WITHIN_MS = 30_000;
 
-/** Whose session it is: {role, key_name, csrf_token, language}. */
+/** Whose session it is: {role, key_id, key_name, csrf_token, language}. */
 export function session() {
   return ask("/console/session");
 }

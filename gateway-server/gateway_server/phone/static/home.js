@@ -7,7 +7,7 @@ const MODEL = "heatmap";
 
 export async function showHome(app, isSignedIn) {
   bringOnce(app);
-  const photos = (await app.store.photos()).filter((one) => !one.pairOf);
+  const photos = (await app.photos()).filter((one) => !one.pairOf);
   tellWaiting(photos);
   if (!isSignedIn) return;
   const numbered = photos.map((photo, index) => ({ photo, number: index + 1 }));
@@ -15,7 +15,7 @@ export async function showHome(app, isSignedIn) {
   const sent = numbered.filter(({ photo }) => photo.state !== "draft").reverse();
   part("drafts").hidden = !drafts.length;
   part("sent").hidden = !sent.length;
-  part("send").disabled = drafts.some(({ photo }) => photo.hints === null);
+  part("send").disabled = drafts.some(({ photo }) => isUnchecked(photo));
   part("send").textContent = drafts.length === 1 ? say("send.one") : say("send.many", { n: drafts.length });
   keepInStep(part("draft-list"), drafts, (one) => draftRow(app, one));
   keepInStep(part("sent-list"), sent, (one) => sentRow(app, one));
@@ -38,7 +38,9 @@ function bringOnce(app) {
 }
 
 async function add(app, files) {
+  const owner = (await app.store.fact("who")).id;
   const photos = files.map((blob) => ({
+    owner,
     key: crypto.randomUUID(), // its Idempotency-Key, for good
     blob,
     model: MODEL,
@@ -57,15 +59,28 @@ async function add(app, files) {
   }
   navigator.storage?.persist?.();
   await app.show();
-  for (const [index, order] of orders.entries()) {
-    forgetPicture(photos[index]);
-    await app.store.change(order, await app.checker.check(photos[index].blob));
-    await app.show();
-  }
+  for (const [index, order] of orders.entries()) await check(app, { ...photos[index], order });
+}
+
+/** The page was closed while it looked at them. */
+export async function checkLeftBehind(app) {
+  for (const photo of (await app.photos()).filter(isUnchecked)) await check(app, photo);
+}
+
+/** Another page may have done so and sent it meanwhile: what was sent stays as it is. */
+async function check(app, photo) {
+  const told = await app.checker.check(photo.blob);
+  forgetPicture(photo);
+  await app.store.change(photo.order, told, isUnchecked);
+  await app.show();
+}
+
+function isUnchecked({ state, hints }) {
+  return state === "draft" && hints === null;
 }
 
 async function sendDrafts(app) {
-  for (const photo of await app.store.photos()) {
+  for (const photo of await app.photos()) {
     if (photo.state === "draft") await app.store.change(photo.order, { state: "waiting" });
   }
   await app.show();

@@ -28,6 +28,7 @@ export class Outbox {
       await this._forgetOld();
       if (!(await this._mayWork())) return;
       while (await this._sendNext());
+      if (!(await this._mayWork())) return; // what holds up the sending holds up the looks
       while (await this._lookAfterNext());
     });
   }
@@ -36,7 +37,7 @@ export class Outbox {
   async nextTurn() {
     const pause = await this._store.fact("pause");
     if (pause?.kind === "sign-in") return null;
-    const photos = await this._store.photos();
+    const photos = await this._ours();
     const looks = photos.filter((one) => one.state === "following").map((one) => one.lookAt);
     const sends = photos.some((one) => one.state === "waiting") ? [this._now()] : [];
     const earliest = Math.min(...looks, ...sends);
@@ -56,35 +57,45 @@ export class Outbox {
   }
 
   async _sendNext() {
-    const photo = (await this._store.photos()).find((one) => one.state === "waiting");
+    const photo = (await this._ours()).find((one) => one.state === "waiting");
     if (!photo) return false;
     this._tell({ kind: "sending", order: photo.order, share: 0 });
     const tried = (photo.tried ?? 0) + 1;
     await this._store.change(photo.order, { tried });
-    const answer = await this._signedIn((token) =>
+    const answer = await this._signedIn(photo, (token) =>
       this._gateway.send(photo, token, (share) => this._tell({ kind: "sending", order: photo.order, share })),
     );
-    return this._apply(photo.order, judgeSent(answer, tried, this._now()));
+    const verdict = judgeSent(answer, tried, this._now());
+    if (verdict.queue.kind === "go") await this._store.note("pause", null);
+    return this._apply(photo.order, verdict);
   }
 
   async _lookAfterNext() {
     const due = (one) => one.state === "following" && one.lookAt <= this._now();
-    const photo = (await this._store.photos()).find(due);
+    const photo = (await this._ours()).find(due);
     if (!photo) return false;
-    const answer = await this._signedIn(() => this._gateway.look(photo.searchId));
+    const answer = await this._signedIn(photo, () => this._gateway.look(photo.searchId));
     return this._apply(photo.order, judgeFollowed(answer, photo.looks, this._now()));
   }
 
+  /** Nobody sends for somebody else: what another key's holder has added waits for them. */
+  async _ours() {
+    const who = await this._store.fact("who");
+    return (await this._store.photos()).filter((one) => one.owner === who?.id);
+  }
+
   /** Every turn asks whose session it is: its token, and whether it has ended. */
-  async _signedIn(act) {
+  async _signedIn({ owner }, act) {
     const session = await this._gateway.session();
-    if (session.status === 200 && session.body?.csrf_token) return act(session.body.csrf_token);
+    if (session.status === 200 && session.body?.csrf_token) {
+      return session.body.key_id === owner ? act(session.body.csrf_token) : { ...session, status: 401 };
+    }
     return SAYS_WHY.has(session.status) ? session : { ...session, status: 0 }; // a hotspot's page, for example
   }
 
   async _apply(order, { photo, queue }) {
     await this._store.change(order, photo);
-    await this._store.note("pause", queue.kind === "go" ? null : queue);
+    if (queue.kind !== "go") await this._store.note("pause", queue);
     this._tell({ kind: "changed", order });
     return queue.kind === "go";
   }

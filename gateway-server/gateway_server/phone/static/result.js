@@ -3,6 +3,7 @@
 import { discard } from "./home.js";
 import { icon, make, part, pictureOf } from "./elements.js";
 import * as gateway from "./gateway.js";
+import { judgeFollowed } from "./sender.js";
 import { knows, say } from "./texts.js";
 import { chanceInWords, confidenceInWords, percent } from "./words.js";
 
@@ -10,14 +11,30 @@ const OTHER = { heatmap: "base", base: "heatmap" };
 let shown = "";
 
 export async function showPhoto(app, order) {
-  const photos = await app.store.photos();
+  const photos = await app.photos();
   const photo = photos.find((one) => one.order === order);
   if (!photo) return void (location.hash = "#/");
   const pair = photos.find((one) => one.pairOf === photo.key) ?? null;
-  const state = JSON.stringify([order, photo.state, pair?.state, document.documentElement.lang]);
+  const state = JSON.stringify([order, photo.state, namesIn(photo), pair?.state, document.documentElement.lang]);
   if (state === shown && part("photo").childElementCount) return; // as it was: thumbs stay pressed
   shown = state;
   part("photo").replaceChildren(...contents(app, photo, pair));
+}
+
+/** Who was deleted, and what is kept no longer, leaves the phone as well. */
+export async function renewAnswer(app, order) {
+  const photo = (await app.photos()).find((one) => one.order === order);
+  if (photo?.state !== "done") return;
+  const answer = await gateway.look(photo.searchId);
+  const told = judgeFollowed(answer, 0, photo.endedAt).photo;
+  const isOurs = answer.body?.id || answer.body?.type; // not a hotspot's page
+  if (!told.state || !isOurs) return;
+  await app.store.change(order, { answer: null, ...told });
+  await app.show();
+}
+
+function namesIn(photo) {
+  return photo.answer?.candidates?.map((one) => one.name);
 }
 
 function contents(app, photo, pair) {
@@ -209,6 +226,7 @@ async function askOther(app, photo) {
   await app.store.add([
     {
       key: crypto.randomUUID(),
+      owner: photo.owner,
       pairOf: photo.key,
       blob: photo.blob,
       model: OTHER[photo.model],

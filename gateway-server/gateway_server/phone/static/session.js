@@ -20,6 +20,7 @@ async function signIn(app, key) {
   const session = await gateway.signIn(key);
   if (session.status === 200 && session.body?.csrf_token) {
     part("key").value = "";
+    localStorage.removeItem(OWED); // the session before has ended with it
     await app.welcome(session.body);
     await app.show();
     return app.work();
@@ -42,10 +43,15 @@ export async function signOut(app) {
   await app.show();
 }
 
+export function owesSignOut() {
+  return localStorage.getItem(OWED) !== null;
+}
+
+/** Paid when the server says that nobody is signed in, and not before. */
 export async function payOwedSignOut() {
-  if (!localStorage.getItem(OWED)) return;
+  if (!owesSignOut()) return;
   const session = await gateway.session();
-  if (session.status === 0) return;
-  if (session.status === 200) await gateway.signOut(session.body.csrf_token);
-  localStorage.removeItem(OWED);
+  if (session.body?.csrf_token) await gateway.signOut(session.body.csrf_token);
+  const after = session.body?.csrf_token ? await gateway.session() : session;
+  if (after.status === 401) localStorage.removeItem(OWED);
 }

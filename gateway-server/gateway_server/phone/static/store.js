@@ -38,12 +38,12 @@ export class Store {
     return this._read("photos", (store) => store.get(order));
   }
 
-  /** Changes what is there now; nothing if it was discarded meanwhile. */
-  async change(order, members) {
+  /** Changes what is there now; nothing if it was discarded meanwhile, or `isStill` says no. */
+  async change(order, members, isStill = () => true) {
     const transaction = this._database.transaction("photos", "readwrite", { durability: "strict" });
     const store = transaction.objectStore("photos");
     const photo = await outcome(store.get(order));
-    if (photo) store.put({ ...photo, ...members });
+    if (photo && isStill(photo)) store.put({ ...photo, ...members });
     await ended(transaction);
   }
 
