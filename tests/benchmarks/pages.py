@@ -3,8 +3,10 @@
     .venv/bin/python tests/benchmarks/pages.py [--people N] [--searches N]
 
 Every page that an admin can reach by links is asked for in turn, each kind a few times with other
-people and searches: from the request to the last byte of HTML, over loopback, both servers on this
-machine. The gallery holds as many generated faces. Written to tests/reports/pages.md and .json.
+people and searches, and the lists with each filter, which no link sets: a common value, a rare one
+and one that nothing has. From the request to the last byte of HTML, over loopback, both servers on
+this machine. The gallery holds as many generated faces. Written to pages.md and pages.json in
+tests/reports.
 """
 
 from __future__ import annotations
@@ -41,7 +43,18 @@ AIM_MS: Final = 200.0
 ROUNDS: Final = 60
 MOST_OF_A_KIND: Final = 5
 ROW_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}")
-LINK: Final = re.compile(r'href="(/console/[^"#]*)"')
+LINK: Final = re.compile(r'href="((?:/console/|/v1/searches/[^"#/]*/report)[^"#]*)"')
+FILTERED: Final = (
+    *(f"/console/people?q={part}" for part in ("ada", "2026/77", "nobody")),
+    *(f"/console/people?photos={state}" for state in ("pending", "refused")),
+    *(f"/console/people?status={status}" for status in ("missing", "found")),
+    *(f"/console/people?since={day}" for day in ("2026-01-01", "2999-01-01")),
+    *(f"/console/searches?case_reference={part}" for part in ("case", "case+77", "none")),
+    *(f"/console/searches?verdict={verdict}" for verdict in ("lead", "no_credible_lead")),
+    *(f"/console/searches?status={status}" for status in ("done", "failed", "running")),
+    *(f"/console/searches?since={day}" for day in ("2026-01-01", "2999-01-01")),
+    "/console/searches?case_reference=none&verdict=lead",
+)
 UNDISTURBED: Final = {"RETENTION_DAYS": "0", "RATE_ADMIN": "none"}
 LEFT_OUT: Final = ("/console/static", "/console/preferences", "/console/sign-in")
 DATA = "rows by tests/benchmarks/filled_gateway.py, faces by tests/benchmarks/generated_faces.py"
@@ -108,7 +121,7 @@ def measure(console: Console) -> Times:
 def found_pages(console: Console) -> Mapping[str, Sequence[str]]:
     """By kind: what links lead to, a few of each."""
     kinds: dict[str, list[str]] = {}
-    waiting = ["/console/search"]
+    waiting = ["/console/search", *FILTERED]
     while waiting:
         path = waiting.pop(0)
         known = kinds.setdefault(kind_of(path), [])

@@ -246,7 +246,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]*$"},
         description="a name of the client's for this request, 1 to 255 ASCII characters: repeated "
-        "with the same body within a day, it gets the same answer, and nothing is made twice",
+        "with the same body within a day, a phone's within 30, it gets the same answer once more",
     ),
 ]
 NO_KEY: IdempotencyKey = None
