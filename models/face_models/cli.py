@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_quality(commands)
     _add_robustness(commands)
     _add_compress(commands)
+    _add_restored(commands)
     return parser
 
 
@@ -257,3 +258,13 @@ def _add_compress(commands: Commands) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of fine-tuning")
     parser.add_argument("--json", type=Path, default=REPORTS_DIR / "compression.json")
     _add_folders(parser)
+
+
+def _add_restored(commands: Commands) -> None:
+    summary = "masked faces: find the mask, fill it in, measure match and age"
+    parser = commands.add_parser("restored", help=summary, description=summary)
+    steps = parser.add_subparsers(required=True, metavar="STEP")
+    train = _add(steps, "train", "train one of its networks, or go on", "train_restored")
+    train.add_argument("config", type=Path, help="a file of models/configs/restored")
+    train.add_argument("--threads", type=int, default=2)
+    _add_folders(train)

@@ -256,3 +256,9 @@ def compress(options: argparse.Namespace) -> None:
     options.json.with_suffix(".md").write_text(told, encoding="utf-8")
     report.draw(document, options.json.with_suffix(".png"))
     print(told)
+
+
+def train_restored(options: argparse.Namespace) -> None:
+    from face_models.training.restored.train import train
+
+    print(train(options.config, options.data, options.runs, options.threads))
