@@ -22,6 +22,7 @@ DATA_DIR = Path("../shared/data")
 RUNS_DIR = Path("runs")
 CHECKPOINTS_DIR = PROJECT_DIR / "checkpoints"
 REPORTS_DIR = PROJECT_DIR / "reports"
+DEMO_PEOPLE = PROJECT_DIR.parent / "tests/data/people"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -267,4 +268,17 @@ def _add_restored(commands: Commands) -> None:
     train = _add(steps, "train", "train one of its networks, or go on", "train_restored")
     train.add_argument("config", type=Path, help="a file of models/configs/restored")
     train.add_argument("--threads", type=int, default=2)
-    _add_folders(train)
+    evaluate = _add(
+        steps, "evaluate", "original, masked, restored: match, age", "evaluate_restored"
+    )
+    evaluate.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    evaluate.add_argument("--people", type=Path, default=DEMO_PEOPLE, help="shown in the picture")
+    evaluate.add_argument("--probes", type=int, default=2, help="photos searched for, of a person")
+    evaluate.add_argument("--replicates", type=int, default=300, help="draws of the bootstrap")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--threads", type=int, default=1)
+    evaluate.add_argument(
+        "--report", type=Path, default=REPORTS_DIR / "restored.json", help="also .md and .png"
+    )
+    for step in (train, evaluate):
+        _add_folders(step)

@@ -262,3 +262,24 @@ def train_restored(options: argparse.Namespace) -> None:
     from face_models.training.restored.train import train
 
     print(train(options.config, options.data, options.runs, options.threads))
+
+
+def evaluate_restored(options: argparse.Namespace) -> None:
+    from face_models.training.evaluation import report as documents
+    from face_models.training.evaluation.bootstrap import Resampling
+    from face_models.training.restored import evaluate, pictures, report
+
+    request = evaluate.Request(
+        data=options.data,
+        runs=options.runs,
+        weights=options.weights,
+        probes_each=options.probes,
+        resampling=Resampling(options.replicates, options.seed),
+        threads=options.threads,
+    )
+    document, restoration = evaluate.evaluate(request)
+    documents.write_document(document, options.report)
+    told = report.markdown(document)
+    options.report.with_suffix(".md").write_text(told, encoding="utf-8")
+    pictures.draw(document, options.people, restoration, options.report.with_suffix(".png"))
+    print(told)

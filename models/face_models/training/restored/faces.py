@@ -1,6 +1,6 @@
 """Who learns and who judges: no person, and no face of known age, does both.
 
-People: the data set's own split. Ages stand on UTKFace photos alone, all of them in `train`, without
+People: the data set's own split. Ages are known of UTKFace photos alone, all in `train`, without
 names, so they are split here: photos that the teacher takes for one person stay together, a tenth
 of them chooses, a tenth is for the report, and whatever in `train` resembles one of those two
 tenths is left out of all training of this package.
@@ -50,7 +50,7 @@ class Aged:
 
 @dataclass(frozen=True)
 class Material:
-    """`learning` for region and restoration; `validation`: other people, with names, without ages."""
+    """`learning`: region and restoration; `validation`: other people, with names, no ages."""
 
     learning: FaceSet
     validation: FaceSet
@@ -93,7 +93,7 @@ def _years(data_dir: Path) -> Years:
 
 
 def groups_of(vectors: NDArray[np.float32]) -> Numbers:
-    """(n,) the lowest row that each row of unit vectors is linked to by pairs taken for one person."""
+    """(n,) the lowest row that each row of unit vectors is linked to, over pairs alike enough."""
     group = np.arange(len(vectors))
     a, b = _alike(vectors, vectors, LINKED)
     while True:

@@ -57,7 +57,7 @@ class AgeFigures:
     masked_mae: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class RegionLesson:
     settings: RegionSettings
     faces: FaceSet
@@ -72,7 +72,9 @@ class RegionLesson:
         loss = region_loss(network(rgb), region)
         return Losses(loss, {"loss": loss.detach()})
 
-    def _covered(self, view: NDArray[np.uint8], random: np.random.Generator) -> tuple[Faces, Region]:
+    def _covered(
+        self, view: NDArray[np.uint8], random: np.random.Generator
+    ) -> tuple[Faces, Region]:
         """A mask, another cover or nothing; then, now and then, a worse photo of it."""
         chance, masked_share = random.random(), self.settings.masked_share
         side = view.shape[0]
@@ -97,7 +99,7 @@ class RegionLesson:
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class RestorationLesson:
     settings: RestorationSettings
     faces: FaceSet
@@ -136,7 +138,7 @@ class RestorationLesson:
         return RestorationFigures(float(error), 1 - float(self._strangeness(restored, truth)))
 
 
-@dataclass(frozen=True)
+@dataclass
 class AgeLesson:
     """Of pixels; all of the network learns."""
 
@@ -157,13 +159,15 @@ class AgeLesson:
         clean = watched(self.choosing.faces)
         years = self.choosing.years[: len(clean)]
         hidden = np.stack([masked(face, row, WATCH_SEED).face for row, face in enumerate(clean)])
-        told = (expected_years(network(enlarged(x, self.settings.input_px))) for x in (clean, hidden))
+        told = (
+            expected_years(network(enlarged(x, self.settings.input_px))) for x in (clean, hidden)
+        )
         return AgeFigures(*(float(np.abs(guess.numpy() - years).mean()) for guess in told))
 
 
-@dataclass(frozen=True)
+@dataclass
 class AgeHeadLesson:
-    """Of features that were computed once: of plain, mirrored and masked faces (ways, n, channels)."""
+    """Of features computed once: (4, n, channels) of faces, mirror images, and both masked."""
 
     settings: AgeSettings
     learning: NDArray[np.float32]

@@ -29,11 +29,11 @@ HALF_OUTLINES: Final[Mapping[str, Sequence[tuple[float, float]]]] = MappingProxy
         "surgical": ((0, 0.27), (0.35, 0.30), (1.05, 0.38), (0.98, 1.05), (0.55, 1.5), (0, 1.62)),
         "cloth": ((0, 0.38), (0.5, 0.42), (1.1, 0.52), (1.0, 1.1), (0.6, 1.55), (0, 1.7)),
         "bandana": ((0, 0.3), (0.6, 0.36), (1.2, 0.45), (1.25, 2.2), (0, 2.4)),
-        "below the nose": ((0, 0.70), (0.4, 0.66), (1.05, 0.70), (0.98, 1.1), (0.5, 1.55), (0, 1.7)),
+        "below the nose": ((0, 0.7), (0.4, 0.66), (1.05, 0.7), (0.98, 1.1), (0.5, 1.55), (0, 1.7)),
         "respirator": ((0, 0.2), (0.3, 0.3), (0.95, 0.62), (0.88, 1.1), (0.4, 1.55), (0, 1.7)),
     }
 )  # fmt: skip
-"""The right half from the middle of the upper edge to that of the lower; the left one mirrors it."""
+"""The right half from the middle of the upper edge to that of the lower; the left mirrors it."""
 
 COLOURS: Final[Mapping[str, Colour]] = MappingProxyType(
     {
@@ -123,7 +123,9 @@ def outline(shape: str, landmarks: Landmarks, random: np.random.Generator | None
         corners = corners + random.normal(0, CORNER_JITTER, corners.shape)
     right_eye, left_eye, _, right_mouth, left_mouth = landmarks.astype(np.float64)
     eyes, mouth = (right_eye + left_eye) / 2, (right_mouth + left_mouth) / 2
-    return np.asarray(eyes + corners[:, :1] * (left_eye - right_eye) + corners[:, 1:] * (mouth - eyes))
+    return np.asarray(
+        eyes + corners[:, :1] * (left_eye - right_eye) + corners[:, 1:] * (mouth - eyes)
+    )
 
 
 def coverage(corners: Points, side: int) -> NDArray[np.float32]:
@@ -131,13 +133,17 @@ def coverage(corners: Points, side: int) -> NDArray[np.float32]:
     fine = np.zeros((side * FINENESS, side * FINENESS), dtype=np.uint8)
     drawn = np.rint((corners + 0.5) * FINENESS - 0.5).astype(np.int32)
     cv2.fillPoly(fine, [drawn], 255)
-    return np.asarray(cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA) / np.float32(255))
+    return np.asarray(
+        cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA) / np.float32(255)
+    )
 
 
 def _cloth(style: Style, side: int, random: np.random.Generator) -> NDArray[np.float32]:
     """(side, side, 3) levels of the fabric in even light."""
     plain = np.array(COLOURS[style.colour], dtype=np.float32)
-    fabric = np.broadcast_to(plain, (side, side, 3)) * _pattern(style.pattern, side, random)[..., None]
+    fabric = (
+        np.broadcast_to(plain, (side, side, 3)) * _pattern(style.pattern, side, random)[..., None]
+    )
     across = (np.arange(side) - (side - 1) / 2) / (side * 35.0 / 112)
     shade = 1 - SIDE_SHADE * np.clip(across**2, 0, 1.5)
     weave = random.normal(0, WEAVE_SIGMA, (side, side, 1))

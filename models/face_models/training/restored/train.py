@@ -70,7 +70,7 @@ def prepared(run: Run, material: Material, base: Trained) -> tuple[Lesson, nn.Mo
     """What the run learns from, and the network that does."""
     settings = run.settings
     for weight in base.network.parameters():
-        weight.requires_grad_(requires_grad=False)
+        weight.requires_grad = False
     if isinstance(settings, RegionSettings):
         region = RegionLesson(settings, material.learning, material.validation)
         return region, RegionNetwork(settings)

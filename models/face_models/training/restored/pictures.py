@@ -1,0 +1,101 @@
+"""Pictures of the report: faces of nobody under every treatment, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from face_models.pipeline import Pipeline
+from face_models.training.augment import Faces
+from face_models.training.data import FACE_PX
+from face_models.training.restored.evaluate import (
+    MASKED,
+    MEAN,
+    ORIGINAL,
+    RESTORED,
+    STUDY_MAE,
+    TREATMENTS,
+    Treated,
+    treat,
+)
+from face_models.training.restored.trained import Restoration
+from face_models.training.restored.words import SERVED
+
+SHOWN: Final = 7
+SHOWN_TREATMENTS: Final = (ORIGINAL, MASKED, RESTORED, MEAN)
+OUTLINE: Final = (255, 60, 60)
+
+
+def draw(document: Mapping[str, Any], people: Path, restoration: Restoration, path: Path) -> None:
+    """`people`: a folder a person, of composites that are nobody."""
+    figure = Figure(figsize=(10, 10.5), layout="constrained")
+    grid = figure.add_gridspec(2, 3, height_ratios=(2.1, 1))
+    faces, names = demo_faces(people)
+    axes = figure.add_subplot(grid[0, :])
+    axes.imshow(sheet(treat(faces, names, restoration, seed=0)))
+    axes.set_xticks([])
+    rows = [*SHOWN_TREATMENTS[:2], "found", *SHOWN_TREATMENTS[2:]]
+    axes.set_yticks(FACE_PX * (np.arange(len(rows)) + 0.5), rows)
+    axes.set_title("Composites, which are nobody")
+    panels = [figure.add_subplot(grid[1, column]) for column in range(3)]
+    matched = document["match"][SERVED]
+    for panel, (figure_name, title) in zip(
+        panels, (("rank_1", "rank-1"), ("auc", "AUC")), strict=False
+    ):
+        _bars(panel, matched, figure_name, title)
+    _ages(panels[2], document["age"])
+    figure.savefig(path, dpi=90)
+
+
+def demo_faces(people: Path) -> tuple[Faces, list[str]]:
+    """One photo of some people, aligned to 112 px, as our own pipeline finds them."""
+    pipeline = Pipeline.load()
+    names = sorted(folder.name for folder in people.iterdir() if folder.is_dir())[:SHOWN]
+    crops = [
+        pipeline.analyse(min((people / name).iterdir()).read_bytes()).faces[0].crop
+        for name in names
+    ]
+    small = [cv2.resize(crop, (FACE_PX, FACE_PX), interpolation=cv2.INTER_AREA) for crop in crops]
+    return np.stack(small).astype(np.uint8), names
+
+
+def sheet(treated: Treated) -> Faces:
+    """(rows x 112, faces x 112, 3): originals, masked, what was found outlined, restored, mean."""
+    rows = [treated.faces[name] for name in SHOWN_TREATMENTS]
+    outlined = treated.faces[MASKED].copy()
+    for face, region in zip(outlined, treated.found, strict=True):
+        inner = cv2.erode(region.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        face[region & ~inner] = OUTLINE
+    rows.insert(2, outlined)
+    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+
+
+def _bars(axes: Axes, matched: Mapping[str, Any], name: str, title: str) -> None:
+    values = [matched["figures"][one][name] for one in TREATMENTS]
+    bounds = np.array([matched["intervals"][one][name] for one in TREATMENTS]).T
+    errors = np.abs(bounds - values)
+    axes.bar(TREATMENTS, values, yerr=errors, color="#5b8bb2", ecolor="#333333", capsize=3)
+    axes.set_ylim(max(0, min(bounds[0]) - (1 - min(bounds[0])) / 2), 1)
+    axes.set_title(f"{title}, {SERVED} network")
+    axes.tick_params(axis="x", rotation=35)
+
+
+def _ages(axes: Axes, age: Mapping[str, Any]) -> None:
+    figures = age["networks"][age["chosen"]]["figures"]
+    values = [figures[one]["mae"]["mean"] for one in TREATMENTS]
+    errors = np.abs(np.array([figures[one]["mae"]["interval"] for one in TREATMENTS]).T - values)
+    axes.bar(
+        TREATMENTS, values, yerr=errors, color="#b28a5b", ecolor="#333333", capsize=3, label="ours"
+    )
+    axes.scatter(
+        list(STUDY_MAE), list(STUDY_MAE.values()), color="black", zorder=3, label="the study"
+    )
+    axes.set_title("age, MAE in years")
+    axes.tick_params(axis="x", rotation=35)
+    axes.legend(fontsize="small")

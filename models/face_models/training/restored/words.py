@@ -1,0 +1,128 @@
+"""What the figures show, and what they cannot, in plain words.
+
+The sentences follow from the figures by the rules written here: a difference is called shown where
+its 95 % interval leaves out zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from face_models.training.restored.evaluate import MASKED, MEAN, ORIGINAL, RESTORED, TREATMENTS
+
+Document = Mapping[str, Any]
+JUDGES: Final = {
+    "base": "the base network, which is in the restoration's loss",
+    "heatmap": "the heatmap network, as served",
+    "teacher": "the teacher, which had no part in the restoration",
+}
+SERVED: Final = "heatmap"
+LIMITS: Final = (
+    (
+        "The masks are drawn, not worn: flat outlines on an aligned crop, without straps, shadows "
+        "or a face that they change. Real masks will be found less well; how much is not measured."
+    ),
+    (
+        "Crops were aligned before the mask was drawn. A detector that sees a masked face places "
+        "its landmarks worse; that loss is not in these figures."
+    ),
+    (
+        "Ages are UTKFace's, some guessed by its makers; the photos have no names, so those "
+        "of one person were kept together by the teacher's opinion only. The base network, from "
+        "which the age networks start, saw these photos in its training, without their ages."
+    ),
+    (
+        "The study's photos, masks and age estimator are others: its years stand beside ours for "
+        "the order of original, masked and restored, not for their size."
+    ),
+)
+
+
+def conclusions(document: Document) -> list[str]:
+    verdict = "worth serving" if restoration_helps(document) else "not worth serving"
+    return [
+        *_about_region(document),
+        *_about_match(document["match"]),
+        *_about_age(document["age"]),
+        (
+            f"Restoration for recognition is {verdict}: it would have to raise both rank-1 and AUC "
+            "of masked probes under the served network, shown."
+        ),
+    ]
+
+
+def restoration_helps(document: Document) -> bool:
+    intervals = document["match"][SERVED]["intervals"][f"{RESTORED} - {MASKED}"]
+    return all(_direction(intervals[figure]) > 0 for figure in ("rank_1", "auc"))
+
+
+def _about_region(document: Document) -> Iterator[str]:
+    region = document["region"]
+    unseen = region["iou"]["never seen"]["mean"]
+    alarms = max(one["faces"] for one in region["false_alarms"].values())
+    yield (
+        f"The region is found with a mean IoU of {region['iou']['all']['mean']:.3f} on faces of "
+        f"other people ({unseen:.3f} for shapes or colours never trained on); "
+        f"{region['missed_share']:.1%} of masks are missed altogether, and at most {alarms:.1%} of "
+        "unmasked faces raise an alarm."
+    )
+    ours, shipped = (
+        document["hidden_share"][name] for name in ("region", "quality.face_occlusion")
+    )
+    better = "better than" if ours["auc"] > shipped["auc"] else "no better than"
+    yield (
+        f"It tells a masked face from an unmasked one {better} the shipped face_occlusion "
+        f"(AUC {ours['auc']:.4f} against {shipped['auc']:.4f})."
+    )
+
+
+def _about_match(matched: Document) -> Iterator[str]:
+    for network, judge in JUDGES.items():
+        told, interval = matched[network]["figures"], matched[network]["intervals"]
+        lost = told[ORIGINAL]["rank_1"] - told[MASKED]["rank_1"]
+        verb = _verb(interval[f"{RESTORED} - {MASKED}"]["rank_1"])
+        area = _verb(interval[f"{RESTORED} - {MASKED}"]["auc"])
+        against_mean = _verb(interval[f"{RESTORED} - {MEAN}"]["rank_1"])
+        yield (
+            f"To {judge}: a mask costs {100 * lost:.1f} points of rank-1; restoring the face "
+            f"{verb} rank-1 ({told[MASKED]['rank_1']:.3f} to {told[RESTORED]['rank_1']:.3f}) and "
+            f"{area} AUC ({told[MASKED]['auc']:.4f} to {told[RESTORED]['auc']:.4f}). Against the "
+            f"mean face in the same hole it {against_mean} rank-1 "
+            f"({told[MEAN]['rank_1']:.3f} to {told[RESTORED]['rank_1']:.3f})."
+        )
+
+
+def _about_age(age: Document) -> Iterator[str]:
+    network = age["networks"][age["chosen"]]
+    mae = {name: network["figures"][name]["mae"]["mean"] for name in TREATMENTS}
+    change = network["differences"][f"{RESTORED} - {MASKED}"]
+    yield (
+        f"Age: MAE {mae[ORIGINAL]:.2f} years on originals, {mae[MASKED]:.2f} masked, "
+        f"{mae[RESTORED]:.2f} restored; restoring {_verb(change['interval'])} the error of "
+        f"masked photos ({change['mean']:+.2f} years). Always saying the median age errs by "
+        f"{age['always_the_median']:.2f}."
+    )
+    order = mae[ORIGINAL] < mae[RESTORED] < mae[MASKED]
+    again = "found again" if order else "not found again"
+    yield f"The study's order (original < restored < masked) is {again}."
+    best = min(age["networks"], key=lambda name: _mae(age, name, MASKED))
+    if _mae(age, best, MASKED) < mae[RESTORED]:
+        yield (
+            f"A network that learnt with masks ({best}) errs by {_mae(age, best, MASKED):.2f} "
+            "years on the masked photo itself: less than the chosen one on the restored photo."
+        )
+
+
+def _mae(age: Document, network: str, treatment: str) -> float:
+    return float(age["networks"][network]["figures"][treatment]["mae"]["mean"])
+
+
+def _direction(interval: Sequence[float]) -> int:
+    """-1, 1 where the interval lies beside zero, else 0."""
+    low, high = interval
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+def _verb(interval: Sequence[float]) -> str:
+    return {1: "raises", -1: "lowers", 0: "is not shown to change"}[_direction(interval)]
