@@ -180,19 +180,21 @@ def _matched(
 
 
 def _embedder(request: Request) -> Embed:
-    """Both shipped networks, and the teacher: no part of the restoration's loss was its own."""
+    """Both shipped networks and, where it lies beside the data, the teacher."""
     engine = Engine(request.weights, request.threads)
-    teacher = open_session(request.data / TEACHER, request.threads)
+    file = request.data / TEACHER
+    teacher = open_session(file, request.threads) if file.exists() else None
 
     def embed(faces: Faces) -> dict[str, Vectors]:
-        parts: dict[str, list[Vectors]] = {"base": [], "heatmap": [], "teacher": []}
+        parts: dict[str, list[Vectors]] = {"base": [], "heatmap": []}
         for at in tqdm(range(0, len(faces), BATCH), "faces", unit="batch", leave=False):
             batch = faces[at : at + BATCH]
             crops = [cv2.resize(face, (CROP_PX, CROP_PX)) for face in batch]
             answer = engine.embed(np.stack(crops).astype(np.uint8))
             parts["base"].append(answer.base)
             parts["heatmap"].append(answer.heatmap)
-            parts["teacher"].append(_by_teacher(teacher, batch))
+            if teacher is not None:
+                parts.setdefault("teacher", []).append(_by_teacher(teacher, batch))
         return {network: np.concatenate(rows) for network, rows in parts.items()}
 
     return embed

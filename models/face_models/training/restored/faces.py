@@ -26,6 +26,7 @@ LINKED: Final = 0.6  # of two photos held together; any lower, and all small chi
 PARTS_SEED: Final = 5
 CHOOSING: Final = 0.1
 REPORTING: Final = 0.1
+AGES: Final = "age_years"  # a column; a set of one's own photos has none
 NO_AGE: Final = -1.0
 ROWS_AT_ONCE: Final = 2048
 
@@ -82,14 +83,17 @@ def _aged(everyone: FaceSet, data_dir: Path) -> Aged:
 
 
 def _years(data_dir: Path) -> Years:
-    """Of every photo of the data set; a set without this column knows no ages."""
+    """Of every photo of the data set."""
     files = sorted((data_dir / "train").glob("faces-*.parquet"))
-    told = [
-        age
-        for file in files
-        for age in pq.read_table(file, columns=["age_years"])["age_years"].to_pylist()
-    ]
+    told = [age for file in files for age in _column(file)]
     return np.array([NO_AGE if age is None else age for age in told], dtype=np.float32)
+
+
+def _column(file: Path) -> list[float | None]:
+    if AGES not in pq.read_schema(file).names:
+        return [None] * int(pq.read_metadata(file).num_rows)
+    ages: list[float | None] = pq.read_table(file, columns=[AGES])[AGES].to_pylist()
+    return ages
 
 
 def groups_of(vectors: NDArray[np.float32]) -> Numbers:

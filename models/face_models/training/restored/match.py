@@ -87,6 +87,8 @@ def measure(
     people = next(iter(by_treatment.values())).scores.shape[1]
 
     def figures(counts: Weights) -> dict[str, Any] | None:
+        if np.count_nonzero(counts) < 2:
+            return None  # one person drawn every time: nobody to be taken for
         told: dict[str, Any] = {name: one.figures(counts) for name, one in prepared.items()}
         return told | {
             name: {key: told[these][key] - told[those][key] for key in told[these]}

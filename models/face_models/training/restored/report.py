@@ -71,14 +71,14 @@ def _match(matched: Document) -> Iterator[str]:
         f"`{TOLD}`: where the mask is was not found but told. `{MEAN}`: the mean training face in "
         "the region that was found. Differences are of the same people."
     )
-    for network, judge in JUDGES.items():
-        told, intervals = matched[network]["figures"], matched[network]["intervals"]
+    for network, one in matched.items():
+        told, intervals = one["figures"], one["intervals"]
         rows = [
             [name, *(_bracketed(told[name][key], intervals[name][key]) for key in MATCH_FIGURES)]
             for name in (*TREATMENTS, *DIFFERENCES)
         ]
         yield f"### {network.capitalize()}"
-        yield f"Judged by {judge}."
+        yield f"Judged by {JUDGES[network]}."
         yield table(["probe", *MATCH_FIGURES.values()], rows)
 
 

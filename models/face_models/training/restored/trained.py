@@ -86,9 +86,8 @@ class Restoration:
     def averaged(self, faces: Faces, region: Region) -> Faces:
         """The mean face in the hole, as light as what is seen of the photo."""
         hole = _hole(region)[:, 0].numpy()[..., None]
-        seen = (faces * (1 - hole)).sum(axis=(1, 2, 3), keepdims=True)
-        usual = (self.mean_face * (1 - hole)).sum(axis=(1, 2, 3), keepdims=True)
-        return _bytes(faces * (1 - hole) + self.mean_face * (seen / usual) * hole)
+        light = _light(faces * (1 - hole)) / _light(self.mean_face * (1 - hole))
+        return _bytes(faces * (1 - hole) + self.mean_face * light * hole)
 
 
 def reported(regions: Region) -> Region:
@@ -139,6 +138,11 @@ def _built(run: Run, base: Trained | None) -> nn.Module:
 
 def _is_head(run: Run) -> bool:
     return isinstance(run.settings, AgeSettings) and run.settings.way == HEAD
+
+
+def _light(faces: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(n, 1, 1, 1); one level more, so that a face that is hidden altogether has some, too."""
+    return np.asarray(faces.sum(axis=(1, 2, 3), keepdims=True) + 1)
 
 
 def _hole(region: Region) -> torch.Tensor:

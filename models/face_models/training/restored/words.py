@@ -78,14 +78,14 @@ def _about_region(document: Document) -> Iterator[str]:
 
 
 def _about_match(matched: Document) -> Iterator[str]:
-    for network, judge in JUDGES.items():
-        told, interval = matched[network]["figures"], matched[network]["intervals"]
+    for network, one in matched.items():
+        told, interval = one["figures"], one["intervals"]
         lost = told[ORIGINAL]["rank_1"] - told[MASKED]["rank_1"]
         verb = _verb(interval[f"{RESTORED} - {MASKED}"]["rank_1"])
         area = _verb(interval[f"{RESTORED} - {MASKED}"]["auc"])
         against_mean = _verb(interval[f"{RESTORED} - {MEAN}"]["rank_1"])
         yield (
-            f"To {judge}: a mask costs {100 * lost:.1f} points of rank-1; restoring the face "
+            f"To {JUDGES[network]}: a mask costs {100 * lost:.1f} points of rank-1; restoring the face "
             f"{verb} rank-1 ({told[MASKED]['rank_1']:.3f} to {told[RESTORED]['rank_1']:.3f}) and "
             f"{area} AUC ({told[MASKED]['auc']:.4f} to {told[RESTORED]['auc']:.4f}). Against the "
             f"mean face in the same hole it {against_mean} rank-1 "
