@@ -268,6 +268,9 @@ def _add_restored(commands: Commands) -> None:
     train = _add(steps, "train", "train one of its networks, or go on", "train_restored")
     train.add_argument("config", type=Path, help="a file of models/configs/restored")
     train.add_argument("--threads", type=int, default=2)
+    export = _add(steps, "export", "region and age graphs, told if asked for", "export_restored")
+    export.add_argument("--age", metavar="RUN", help="whose network tells ages; by default none")
+    export.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     evaluate = _add(
         steps, "evaluate", "original, masked, restored: match, age", "evaluate_restored"
     )
@@ -280,5 +283,5 @@ def _add_restored(commands: Commands) -> None:
     evaluate.add_argument(
         "--report", type=Path, default=REPORTS_DIR / "restored.json", help="also .md and .png"
     )
-    for step in (train, evaluate):
+    for step in (train, export, evaluate):
         _add_folders(step)

@@ -264,6 +264,13 @@ def train_restored(options: argparse.Namespace) -> None:
     print(train(options.config, options.data, options.runs, options.threads))
 
 
+def export_restored(options: argparse.Namespace) -> None:
+    from face_models.training.restored.export import export
+
+    for name, difference in export(options.runs, options.weights, options.age).items():
+        print(f"{name}.onnx: within {difference:.1e} of torch")
+
+
 def evaluate_restored(options: argparse.Namespace) -> None:
     from face_models.training.evaluation import report as documents
     from face_models.training.evaluation.bootstrap import Resampling

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from face_models import occlusion
+from face_models.extras import SMALLEST_SHARE
 from face_models.training.augment import Faces
 from face_models.training.evaluation import bootstrap
 from face_models.training.evaluation.bootstrap import Resampling
 from face_models.training.restored.lessons import iou
 from face_models.training.restored.masks import Masked, Region, is_seen
-from face_models.training.restored.trained import SMALLEST_SHARE
 from face_models.training.robustness.measure import auc
 
 GOOD_IOU: Final = 0.9

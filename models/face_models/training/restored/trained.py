@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from face_models.extras import SMALLEST_SHARE
 from face_models.training.augment import Faces
 from face_models.training.checkpoint import Trained
 from face_models.training.data import FaceSet
@@ -39,7 +40,6 @@ from face_models.training.restored.settings import (
 )
 from face_models.training.restored.train import CONFIG_FILE, HEAD
 
-SMALLEST_SHARE: Final = 0.05  # of the crop: what is smaller is not reported as hidden
 MARGIN_PX: Final = 2  # a mask's edge is soft, and a found one is off by a pixel
 MEAN_FACES: Final = 1000
 BATCH: Final = 64

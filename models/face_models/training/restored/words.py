@@ -85,11 +85,11 @@ def _about_match(matched: Document) -> Iterator[str]:
         area = _verb(interval[f"{RESTORED} - {MASKED}"]["auc"])
         against_mean = _verb(interval[f"{RESTORED} - {MEAN}"]["rank_1"])
         yield (
-            f"To {JUDGES[network]}: a mask costs {100 * lost:.1f} points of rank-1; restoring the face "
-            f"{verb} rank-1 ({told[MASKED]['rank_1']:.3f} to {told[RESTORED]['rank_1']:.3f}) and "
-            f"{area} AUC ({told[MASKED]['auc']:.4f} to {told[RESTORED]['auc']:.4f}). Against the "
-            f"mean face in the same hole it {against_mean} rank-1 "
-            f"({told[MEAN]['rank_1']:.3f} to {told[RESTORED]['rank_1']:.3f})."
+            f"To {JUDGES[network]}: a mask costs {100 * lost:.1f} points of rank-1; restoring "
+            f"the face {verb} rank-1 ({told[MASKED]['rank_1']:.3f} to "
+            f"{told[RESTORED]['rank_1']:.3f}) and {area} AUC ({told[MASKED]['auc']:.4f} to "
+            f"{told[RESTORED]['auc']:.4f}). Against the mean face in the same hole it "
+            f"{against_mean} rank-1 ({told[MEAN]['rank_1']:.3f} to {told[RESTORED]['rank_1']:.3f})."
         )
 
 

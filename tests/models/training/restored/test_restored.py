@@ -6,10 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from face_models.align import TEMPLATE_112
 from face_models.cli import main
+from face_models.extras import Extras
+from face_models.spec import load_specs
 from face_models.training.restored import faces as who
 from face_models.training.restored import pictures, report, words
 from face_models.training.restored.evaluate import TREATMENTS, Request, evaluate
@@ -70,10 +74,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
         for name, settings in CONFIGS.items():
             config = folder / f"{name}.toml"
             config.write_text(f'name = "{name}"\n{settings}\n{TRAINING}')
-            main(
-                ["restored", "train", str(config), "--threads", "1"]
-                + ["--data", str(data_dir), "--runs", str(folder)]
-            )
+            folders = ["--data", str(data_dir), "--runs", str(folder)]
+            main(["restored", "train", str(config), "--threads", "1", *folders])
     return folder
 
 
@@ -89,6 +91,22 @@ def test_a_run_leaves_its_curves_and_a_network_that_answers(runs: Path) -> None:
     assert run == read_run(runs / "region.toml")
     assert not network.training
     assert len((runs / "region" / "region-measured.csv").read_text().splitlines()) == 3
+
+
+def test_exported_graphs_tell_a_face_more_where_it_is_asked_for(
+    runs: Path, data_dir: Path, weights: Path
+) -> None:
+    command = ["restored", "export", "--age", "age-head", "--weights", str(weights)]
+    main([*command, "--data", str(data_dir), "--runs", str(runs)])
+    specs = load_specs(weights)
+    extras = Extras.load(("region", "age"), specs, weights, threads=1)
+    crop = np.full((224, 224, 3), 120, dtype=np.uint8)
+
+    told = extras.tell(crop, TEMPLATE_112)
+
+    assert set(specs.extras) == {"region", "age"}
+    assert told.age_years is not None
+    assert 0 <= told.age_years <= 116
 
 
 def test_training_goes_on_where_it_stopped(
