@@ -97,7 +97,7 @@ def evaluate(request: Request) -> tuple[dict[str, Any], Restoration]:
     """The document, and the networks that it speaks of."""
     torch.set_num_threads(request.threads)
     material = who.load(request.data, request.runs / "cache")
-    restoration = load_restoration(request.runs, material.learning)
+    restoration = load_restoration(request.runs)
     document = {
         **_people(request, material, restoration),
         "age": _ages(request, material, restoration),

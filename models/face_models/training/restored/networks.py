@@ -68,11 +68,16 @@ class Gated(nn.Module):
 class Restorer(nn.Module):
     """RGB (n, 3, 112, 112) 0..255 and hole (n, 1, 112, 112) 0 or 1 -> RGB, filled in the hole.
 
-    Outside the hole the picture comes back as it was: what was seen is never invented.
+    Outside the hole the picture comes back as it was: what was seen is never invented. Inside, it
+    starts from the mean face (112, 112, 3), as light as the photo, and learns what differs, at half
+    the resolution: finer patterns would please the loss's network more than a person.
     """
 
-    def __init__(self, settings: RestorationSettings) -> None:
+    usual: Tensor
+
+    def __init__(self, settings: RestorationSettings, mean_face: Tensor) -> None:
         super().__init__()
+        self.register_buffer("usual", mean_face.permute(2, 0, 1)[None].contiguous())
         first, second, third = settings.widths
         self.stem = Gated(4, first, stride=2)
         self.shallow = Gated(first, first)
@@ -83,13 +88,19 @@ class Restorer(nn.Module):
         )
         self.up = nn.Sequential(nn.Conv2d(third + second, second, 1), Gated(second, second))
         self.finest = nn.Sequential(nn.Conv2d(second + first, first, 1), Gated(first, first))
-        self.paint = nn.Conv2d(first, 12, 3, padding=1)
+        self.paint = nn.Conv2d(first, 3, 3, padding=1)
+        for weight in self.paint.parameters():
+            nn.init.zeros_(weight)
 
     def forward(self, rgb: Tensor, hole: Tensor) -> Tensor:
-        painted = GREY_LEVEL + LEVELS_PER_UNIT * self._painted(rgb, hole)
+        painted = self.averaged(rgb, hole) + LEVELS_PER_UNIT * self._difference(rgb, hole)
         return rgb * (1 - hole) + painted.clamp(0, 255) * hole
 
-    def _painted(self, rgb: Tensor, hole: Tensor) -> Tensor:
+    def averaged(self, rgb: Tensor, hole: Tensor) -> Tensor:
+        """The mean face, everywhere, as light as what is seen of the photo."""
+        return self.usual * _light(rgb * (1 - hole)) / _light(self.usual * (1 - hole))
+
+    def _difference(self, rgb: Tensor, hole: Tensor) -> Tensor:
         seen = (rgb - GREY_LEVEL) / LEVELS_PER_UNIT * (1 - hole)
         shallow = self.shallow(self.stem(torch.cat([seen, hole], dim=1)))
         middle = self.down(shallow)
@@ -98,7 +109,7 @@ class Restorer(nn.Module):
             deep = deep + layer(deep)
         middle = self.up(torch.cat([_doubled(deep), middle], dim=1))
         fine = self.finest(torch.cat([_doubled(middle), shallow], dim=1))
-        return functional.pixel_shuffle(self.paint(fine), 2)
+        return _doubled(self.paint(fine), smooth=True)
 
 
 class AgeHead(nn.Module):
@@ -142,6 +153,11 @@ def expected_years(logits: Tensor) -> Tensor:
     """(n,) the mean of the told distribution: its best guess in squared error."""
     years = torch.arange(logits.shape[1], dtype=logits.dtype)
     return logits.softmax(dim=1) @ years
+
+
+def _light(rgb: Tensor) -> Tensor:
+    """(n, 1, 1, 1); one level more, so that a face that is hidden altogether has some, too."""
+    return rgb.sum(dim=(1, 2, 3), keepdim=True) + 1
 
 
 def _normalised(convolution: nn.Conv2d, channels: int) -> nn.Sequential:

@@ -15,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from face_models.training.checkpoint import CHECKPOINTS_DIR, Trained, load_trained
+from face_models.training.data import FaceSet
 from face_models.training.detector.learner import Lesson, learn, new_learner
 from face_models.training.network import BACKBONES
 from face_models.training.pixels import enlarged
@@ -44,6 +45,7 @@ from face_models.training.restored.settings import (
 
 CONFIG_FILE: Final = "config.toml"
 FEATURE_SEED: Final = 2
+MEAN_OF_FACES: Final = 1000
 FEATURE_BATCH: Final = 32
 HEAD, TUNED = "head", "tuned"
 
@@ -77,12 +79,19 @@ def prepared(run: Run, material: Material, base: Trained) -> tuple[Lesson, nn.Mo
     if isinstance(settings, RestorationSettings):
         return (
             RestorationLesson(settings, material.learning, material.validation, base.network),
-            Restorer(settings),
+            Restorer(settings, torch.from_numpy(mean_face(material.learning))),
         )
     if settings.way == TUNED:
         tuned = on_base(base.network, base.backbone)
         return AgeLesson(settings, material.aged_learning, material.aged_choosing), tuned
     return _head_lesson(settings, material, base), AgeHead(BACKBONES[base.backbone].channels)
+
+
+def mean_face(faces: FaceSet, seed: int = 0) -> NDArray[np.float32]:
+    """(112, 112, 3) over some of the faces and their mirror images."""
+    chosen = np.random.default_rng(seed).permutation(len(faces))[:MEAN_OF_FACES]
+    mean = faces.images(np.sort(chosen)).mean(axis=0)
+    return np.asarray((mean + mean[:, ::-1]) / 2, dtype=np.float32)
 
 
 def _head_lesson(settings: AgeSettings, material: Material, base: Trained) -> AgeHeadLesson:

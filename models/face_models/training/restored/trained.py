@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from face_models.extras import SMALLEST_SHARE
 from face_models.training.augment import Faces
 from face_models.training.checkpoint import Trained
-from face_models.training.data import FaceSet
+from face_models.training.data import FACE_PX
 from face_models.training.pixels import enlarged
 from face_models.training.restored.lessons import (
     as_planes,
@@ -41,7 +41,6 @@ from face_models.training.restored.settings import (
 from face_models.training.restored.train import CONFIG_FILE, HEAD
 
 MARGIN_PX: Final = 2  # a mask's edge is soft, and a found one is off by a pixel
-MEAN_FACES: Final = 1000
 BATCH: Final = 64
 
 Years = NDArray[np.float32]
@@ -65,29 +64,33 @@ class AgeTeller:
 
 @dataclass(frozen=True)
 class Restoration:
-    """Finds what hides a face and fills it in; `mean_face` is what anybody could put there."""
+    """Finds what hides a face and fills it in."""
 
     region: RegionNetwork
     restorer: Restorer
-    mean_face: NDArray[np.float32]  # (112, 112, 3)
 
     def found(self, faces: Faces) -> Region:
         """(n, 112, 112); empty where too little is hidden to speak of."""
         return reported(found_regions(self.region, faces))
 
-    @torch.no_grad()
     def restored(self, faces: Faces, region: Region) -> Faces:
+        return self._filled(faces, region, self.restorer)
+
+    def averaged(self, faces: Faces, region: Region) -> Faces:
+        """The mean training face in the region: what anybody could put there."""
+
+        def fill(rgb: Tensor, hole: Tensor) -> Tensor:
+            return rgb * (1 - hole) + self.restorer.averaged(rgb, hole) * hole
+
+        return self._filled(faces, region, fill)
+
+    @torch.no_grad()
+    def _filled(self, faces: Faces, region: Region, fill: Callable[..., Tensor]) -> Faces:
         parts = [
-            self.restorer(as_planes(batch), _hole(region[at : at + BATCH]))
+            fill(as_planes(batch), _hole(region[at : at + BATCH]))
             for at, batch in zip(range(0, len(faces), BATCH), _batches(faces), strict=True)
         ]
         return _bytes(torch.cat(parts).permute(0, 2, 3, 1).numpy())
-
-    def averaged(self, faces: Faces, region: Region) -> Faces:
-        """The mean face in the hole, as light as what is seen of the photo."""
-        hole = _hole(region)[:, 0].numpy()[..., None]
-        light = _light(faces * (1 - hole)) / _light(self.mean_face * (1 - hole))
-        return _bytes(faces * (1 - hole) + self.mean_face * light * hole)
 
 
 def reported(regions: Region) -> Region:
@@ -95,17 +98,12 @@ def reported(regions: Region) -> Region:
     return np.asarray(regions & enough[:, None, None])
 
 
-def mean_face(faces: FaceSet, seed: int = 0) -> NDArray[np.float32]:
-    chosen = np.random.default_rng(seed).permutation(len(faces))[:MEAN_FACES]
-    return np.asarray(faces.images(np.sort(chosen)).mean(axis=0), dtype=np.float32)
-
-
-def load_restoration(runs_dir: Path, faces: FaceSet) -> Restoration:
+def load_restoration(runs_dir: Path) -> Restoration:
     """Of the runs `region` and `restoration`."""
     region, restorer = (load_run(runs_dir / name)[1] for name in ("region", "restoration"))
     if not isinstance(region, RegionNetwork) or not isinstance(restorer, Restorer):
         raise TypeError(f"{runs_dir}: region or restoration is a run of another kind")
-    return Restoration(region, restorer, mean_face(faces))
+    return Restoration(region, restorer)
 
 
 def load_age_teller(run_dir: Path, base: Trained) -> AgeTeller:
@@ -130,7 +128,7 @@ def _built(run: Run, base: Trained | None) -> nn.Module:
     if isinstance(settings, RegionSettings):
         return RegionNetwork(settings)
     if isinstance(settings, RestorationSettings):
-        return Restorer(settings)
+        return Restorer(settings, torch.zeros(FACE_PX, FACE_PX, 3))  # the run's own is loaded
     if base is None:
         raise ValueError(f"{run.name} needs the base network that it started from")
     return on_base(base.network, base.backbone)
@@ -140,12 +138,7 @@ def _is_head(run: Run) -> bool:
     return isinstance(run.settings, AgeSettings) and run.settings.way == HEAD
 
 
-def _light(faces: NDArray[np.floating]) -> NDArray[np.floating]:
-    """(n, 1, 1, 1); one level more, so that a face that is hidden altogether has some, too."""
-    return np.asarray(faces.sum(axis=(1, 2, 3), keepdims=True) + 1)
-
-
-def _hole(region: Region) -> torch.Tensor:
+def _hole(region: Region) -> Tensor:
     return as_region([grown(one, MARGIN_PX) if one.any() else one for one in region])
 
 

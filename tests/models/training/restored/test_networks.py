@@ -35,6 +35,17 @@ REGION = RegionSettings((4, 8, 8), 0.5, 0.2, 0.4)
 RESTORATION = RestorationSettings((4, 8, 8), 2, 0.2, 0.5, 2)
 
 
+MEAN_FACE = torch.full((112, 112, 3), 100.0)
+
+
+def restorer() -> Restorer:
+    """As if it had learnt something."""
+    torch.manual_seed(0)
+    network = Restorer(RESTORATION, MEAN_FACE).eval()
+    nn.init.normal_(network.paint.weight)
+    return network
+
+
 def picture(count: int = 2) -> torch.Tensor:
     return 255 * torch.rand(count, 3, 112, 112, generator=torch.Generator().manual_seed(0))
 
@@ -48,7 +59,7 @@ def lower_half(count: int = 2) -> torch.Tensor:
 def test_what_was_seen_is_never_invented() -> None:
     rgb, hole = picture(), lower_half()
 
-    restored = Restorer(RESTORATION)(rgb, hole)
+    restored = restorer()(rgb, hole)
 
     assert torch.equal(restored[:, :, :60], rgb[:, :, :60])
     assert restored.min() >= 0
@@ -56,11 +67,19 @@ def test_what_was_seen_is_never_invented() -> None:
 
 
 def test_what_a_mask_shows_has_no_part_in_what_is_filled_in() -> None:
-    network, hole = Restorer(RESTORATION).eval(), lower_half()
+    network, hole = restorer(), lower_half()
     one = picture()
     other = torch.where(hole > 0, 255 - one, one)
 
     assert torch.allclose(network(one, hole), network(other, hole), atol=1e-3)
+
+
+def test_before_it_has_learnt_anything_it_fills_in_the_mean_face() -> None:
+    rgb, hole = torch.full((1, 3, 112, 112), 50.0), lower_half(1)
+
+    restored = Restorer(RESTORATION, MEAN_FACE)(rgb, hole)
+
+    assert restored.detach().numpy() == pytest.approx(50, abs=0.01)
 
 
 def test_a_region_is_told_for_every_pixel() -> None:
@@ -78,8 +97,7 @@ def test_a_region_too_small_to_speak_of_is_not_reported() -> None:
 def test_a_face_without_a_region_comes_back_as_it_is_from_either_filling() -> None:
     nothing = np.zeros((1, 112, 112), dtype=bool)
     faces = picture(1).permute(0, 2, 3, 1).numpy().astype(np.uint8)
-    mean = np.full((112, 112, 3), 100, dtype=np.float32)
-    restoration = Restoration(RegionNetwork(REGION), Restorer(RESTORATION).eval(), mean)
+    restoration = Restoration(RegionNetwork(REGION), restorer())
 
     assert np.array_equal(restoration.restored(faces, nothing), faces)
     assert np.array_equal(restoration.averaged(faces, nothing), faces)
@@ -88,8 +106,7 @@ def test_a_face_without_a_region_comes_back_as_it_is_from_either_filling() -> No
 def test_the_mean_face_is_as_light_as_the_photo_around_it() -> None:
     region = np.zeros((1, 112, 112), dtype=bool)
     region[:, 60:] = True
-    mean = np.full((112, 112, 3), 100, dtype=np.float32)
-    restoration = Restoration(RegionNetwork(REGION), Restorer(RESTORATION), mean)
+    restoration = Restoration(RegionNetwork(REGION), restorer())
 
     filled = restoration.averaged(np.full((1, 112, 112, 3), 50, dtype=np.uint8), region)
 
