@@ -275,6 +275,9 @@ def _add_restored(commands: Commands) -> None:
         steps, "evaluate", "original, masked, restored: match, age", "evaluate_restored"
     )
     evaluate.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    evaluate.add_argument(
+        "--part", choices=("people", "ages", "both"), default="both", help="the other is kept"
+    )
     evaluate.add_argument("--people", type=Path, default=DEMO_PEOPLE, help="shown in the picture")
     evaluate.add_argument("--probes", type=int, default=2, help="photos searched for, of a person")
     evaluate.add_argument("--replicates", type=int, default=300, help="draws of the bootstrap")

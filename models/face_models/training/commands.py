@@ -275,8 +275,10 @@ def evaluate_restored(options: argparse.Namespace) -> None:
     from face_models.training.evaluation import report as documents
     from face_models.training.evaluation.bootstrap import Resampling
     from face_models.training.restored import evaluate, pictures, report
+    from face_models.training.restored.request import PARTS, Request
+    from face_models.training.restored.trained import load_restoration
 
-    request = evaluate.Request(
+    request = Request(
         data=options.data,
         runs=options.runs,
         weights=options.weights,
@@ -284,9 +286,11 @@ def evaluate_restored(options: argparse.Namespace) -> None:
         resampling=Resampling(options.replicates, options.seed),
         threads=options.threads,
     )
-    document, restoration = evaluate.evaluate(request)
+    parts = PARTS if options.part == "both" else (options.part,)
+    document = evaluate.merged(evaluate.evaluate(request, parts), options.report)
     documents.write_document(document, options.report)
     told = report.markdown(document)
     options.report.with_suffix(".md").write_text(told, encoding="utf-8")
-    pictures.draw(document, options.people, restoration, options.report.with_suffix(".png"))
+    picture = options.report.with_suffix(".png")
+    pictures.draw(document, options.people, load_restoration(options.runs), picture)
     print(told)

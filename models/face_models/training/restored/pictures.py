@@ -14,17 +14,18 @@ from matplotlib.figure import Figure
 from face_models.pipeline import Pipeline
 from face_models.training.augment import Faces
 from face_models.training.data import FACE_PX
-from face_models.training.restored.evaluate import (
+from face_models.training.restored.ages import STUDY_MAE
+from face_models.training.restored.request import AGES, PEOPLE
+from face_models.training.restored.trained import Restoration
+from face_models.training.restored.treated import (
     MASKED,
     MEAN,
     ORIGINAL,
     RESTORED,
-    STUDY_MAE,
     TREATMENTS,
     Treated,
     treat,
 )
-from face_models.training.restored.trained import Restoration
 from face_models.training.restored.words import SERVED
 
 SHOWN: Final = 7
@@ -44,12 +45,12 @@ def draw(document: Mapping[str, Any], people: Path, restoration: Restoration, pa
     axes.set_yticks(FACE_PX * (np.arange(len(rows)) + 0.5), rows)
     axes.set_title("Composites, which are nobody")
     panels = [figure.add_subplot(grid[1, column]) for column in range(3)]
-    matched = document["match"][SERVED]
-    for panel, (figure_name, title) in zip(
-        panels, (("rank_1", "rank-1"), ("auc", "AUC")), strict=False
-    ):
-        _bars(panel, matched, figure_name, title)
-    _ages(panels[2], document["age"])
+    if PEOPLE in document:
+        matched = document[PEOPLE]["match"][SERVED]
+        _bars(panels[0], matched, "rank_1", "rank-1")
+        _bars(panels[1], matched, "auc", "AUC")
+    if AGES in document:
+        _ages(panels[2], document[AGES])
     figure.savefig(path, dpi=90)
 
 

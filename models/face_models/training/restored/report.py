@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from face_models.training.evaluation.tables import table
-from face_models.training.restored.evaluate import (
+from face_models.training.restored.ages import STUDY_MAE
+from face_models.training.restored.masks import UNSEEN_COLOURS, UNSEEN_SHAPES
+from face_models.training.restored.request import AGES, PEOPLE
+from face_models.training.restored.treated import (
     DIFFERENCES,
     MEAN,
     ORIGINAL,
-    STUDY_MAE,
     TOLD,
     TREATMENTS,
 )
-from face_models.training.restored.masks import UNSEEN_COLOURS, UNSEEN_SHAPES
 from face_models.training.restored.words import JUDGES, LIMITS, conclusions
 
 Document = Mapping[str, Any]
@@ -27,51 +28,43 @@ MATCH_FIGURES: Final = {
 
 
 def markdown(document: Document) -> str:
-    parts = [
-        "# Occlusion, restored",
-        *_provenance(document),
-        "## What is shown",
-        *(f"- {line}" for line in conclusions(document)),
-        "## What is not shown",
-        *(f"- {line}" for line in LIMITS),
-        "## Match",
-        *_match(document["match"]),
-        "## The hidden region",
-        *_region(document),
-        "## What was filled in",
-        _fill(document["fill"]),
-        "## Age",
-        *_age(document["age"]),
-        "## Networks",
-        _networks(document["runs"]),
-    ]
-    return _joined(parts)
+    """Of the parts that were measured."""
+    people, ages = document.get(PEOPLE), document.get(AGES)
+    parts = ["# Occlusion, restored", *(line for one in document.values() for line in _made(one))]
+    parts += ["## What is shown", _listed(conclusions(document))]
+    parts += ["## What is not shown", _listed(LIMITS)]
+    if people:
+        parts += ["## Match", *_match(people)]
+        parts += ["## The hidden region", *_region(people)]
+        parts += ["## What was filled in", _fill(people["fill"])]
+    if ages:
+        parts += ["## Age", *_age(ages)]
+    runs = {name: run for one in document.values() for name, run in one["runs"].items()}
+    parts += ["## Networks", _networks(runs)]
+    return "\n\n".join(parts) + "\n"
 
 
-def _joined(parts: Sequence[str]) -> str:
-    """Blocks apart, items of one list together."""
-    text = "\n\n".join(parts) + "\n"
-    return text.replace("\n\n- ", "\n- ").replace("shown\n- ", "shown\n\n- ")
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
-def _provenance(document: Document) -> Iterator[str]:
-    source, drawn = document["provenance"], document["bootstrap"]
+def _made(part: Document) -> Iterator[str]:
+    source, drawn = part["provenance"], part["bootstrap"]
     yield f"`{source['command']}`"
     yield (
-        f"{document['people']} validation people, one photo enrolled of each, {document['probes']} "
-        f"probes; {source['data']}. Commit {source['commit']}, {source['date']}, "
-        f"{source['machine']}. In brackets: 95 % intervals, {drawn['replicates']} draws of people, "
-        f"seed {drawn['seed']}. Masks: {', '.join(UNSEEN_SHAPES)} (shape), "
-        f"{', '.join(UNSEEN_COLOURS)} (colours) were kept out of training."
+        f"{source['data'].capitalize()}. Commit {source['commit']}, {source['date']}, "
+        f"{source['machine']}; 95 % intervals in brackets: {drawn['replicates']} draws of people, "
+        f"seed {drawn['seed']}."
     )
 
 
-def _match(matched: Document) -> Iterator[str]:
+def _match(people: Document) -> Iterator[str]:
     yield (
-        f"`{TOLD}`: where the mask is was not found but told. `{MEAN}`: the mean training face in "
-        "the region that was found. Differences are of the same people."
+        f"One photo of each of {people['people']} people is enrolled, {people['probes']} others "
+        f"are searched for. `{TOLD}`: where the mask is was not found but told. `{MEAN}`: the mean "
+        "training face in the region that was found. Differences are of the same people."
     )
-    for network, one in matched.items():
+    for network, one in people["match"].items():
         told, intervals = one["figures"], one["intervals"]
         rows = [
             [name, *(_bracketed(told[name][key], intervals[name][key]) for key in MATCH_FIGURES)]
@@ -89,6 +82,10 @@ def _region(document: Document) -> Iterator[str]:
         for name, one in region["iou"].items()
     ]
     yield table(["masks", "faces", "mean IoU"], rows)
+    yield (
+        f"Never seen in training: {', '.join(UNSEEN_SHAPES)} (shape), {', '.join(UNSEEN_COLOURS)} "
+        "(colours)."
+    )
     yield f"{region['good_share']:.1%} of masks are found with an IoU of 0.9 or more."
     for kind, one in region["iou_by"].items():
         yield table([kind, "mean IoU"], [[name, f"{value:.3f}"] for name, value in one.items()])

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from face_models.training.restored.evaluate import MASKED, MEAN, ORIGINAL, RESTORED, TREATMENTS
+from face_models.training.restored.request import AGES, PEOPLE
+from face_models.training.restored.treated import MASKED, MEAN, ORIGINAL, RESTORED, TREATMENTS
 
 Document = Mapping[str, Any]
 JUDGES: Final = {
@@ -40,25 +41,27 @@ LIMITS: Final = (
 
 
 def conclusions(document: Document) -> list[str]:
-    verdict = "worth serving" if restoration_helps(document) else "not worth serving"
-    return [
-        *_about_region(document),
-        *_about_match(document["match"]),
-        *_about_age(document["age"]),
-        (
+    lines: list[str] = []
+    if PEOPLE in document:
+        people = document[PEOPLE]
+        verdict = "worth serving" if restoration_helps(people["match"]) else "not worth serving"
+        lines += [*_about_region(people), *_about_match(people["match"])]
+        lines.append(
             f"Restoration for recognition is {verdict}: it would have to raise both rank-1 and AUC "
             "of masked probes under the served network, shown."
-        ),
-    ]
+        )
+    if AGES in document:
+        lines += _about_age(document[AGES])
+    return lines
 
 
-def restoration_helps(document: Document) -> bool:
-    intervals = document["match"][SERVED]["intervals"][f"{RESTORED} - {MASKED}"]
+def restoration_helps(matched: Document) -> bool:
+    intervals = matched[SERVED]["intervals"][f"{RESTORED} - {MASKED}"]
     return all(_direction(intervals[figure]) > 0 for figure in ("rank_1", "auc"))
 
 
-def _about_region(document: Document) -> Iterator[str]:
-    region = document["region"]
+def _about_region(people: Document) -> Iterator[str]:
+    region = people["region"]
     unseen = region["iou"]["never seen"]["mean"]
     alarms = max(one["faces"] for one in region["false_alarms"].values())
     yield (
@@ -67,9 +70,7 @@ def _about_region(document: Document) -> Iterator[str]:
         f"{region['missed_share']:.1%} of masks are missed altogether, and at most {alarms:.1%} of "
         "unmasked faces raise an alarm."
     )
-    ours, shipped = (
-        document["hidden_share"][name] for name in ("region", "quality.face_occlusion")
-    )
+    ours, shipped = (people["hidden_share"][name] for name in ("region", "quality.face_occlusion"))
     better = "better than" if ours["auc"] > shipped["auc"] else "no better than"
     yield (
         f"It tells a masked face from an unmasked one {better} the shipped face_occlusion "

@@ -15,11 +15,11 @@ from face_models.cli import main
 from face_models.extras import Extras
 from face_models.spec import load_specs
 from face_models.training.restored import faces as who
-from face_models.training.restored import pictures, report, words
-from face_models.training.restored.evaluate import TREATMENTS, Request, evaluate
+from face_models.training.restored import words
 from face_models.training.restored.settings import read_run
 from face_models.training.restored.train import train
 from face_models.training.restored.trained import load_run
+from face_models.training.restored.treated import TREATMENTS
 
 pytestmark = pytest.mark.training
 
@@ -129,24 +129,26 @@ def test_the_report_tells_every_treatment_of_every_network(
     runs: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     more_judges(monkeypatch)
-    request = Request(data_dir, runs)
-    document, restoration = evaluate(request)
-    (tmp_path / "restored.json").write_text(json.dumps(document, allow_nan=False))
-    told = report.markdown(document)
-    pictures.draw(document, PEOPLE, restoration, tmp_path / "restored.png")
+    command = ["restored", "evaluate", "--replicates", "20", "--people", str(PEOPLE)]
+    folders = ["--data", str(data_dir), "--runs", str(runs)]
+    told = tmp_path / "restored.json"
+    for part in ("people", "ages"):
+        main([*command, *folders, "--part", part, "--report", str(told)])
+    document = json.loads(told.read_text())
+    words_told = told.with_suffix(".md").read_text()
 
-    assert request.age_runs == ["age-head", "age-tuned"]
-    assert set(document["age"]["networks"]) == {"age-head", "age-tuned"}
+    assert list(document) == ["people", "ages"]
+    assert set(document["ages"]["networks"]) == {"age-head", "age-tuned"}
     for network in ("base", "heatmap"):
-        assert set(TREATMENTS) < set(document["match"][network]["figures"])
-    assert "| original |" in told
-    assert "4.47" in told
-    assert (tmp_path / "restored.png").stat().st_size > 10_000
+        assert set(TREATMENTS) < set(document["people"]["match"][network]["figures"])
+    assert "| original |" in words_told
+    assert "4.47" in words_told
+    assert told.with_suffix(".png").stat().st_size > 10_000
 
 
 def matched(rank_1: tuple[float, float], auc: tuple[float, float]) -> dict:
     intervals = {"restored - masked": {"rank_1": list(rank_1), "auc": list(auc)}}
-    return {"match": {"heatmap": {"intervals": intervals}}}
+    return {"heatmap": {"intervals": intervals}}
 
 
 @pytest.mark.parametrize(
