@@ -1,4 +1,4 @@
-"""What each network learns from, and the figures by which its training is watched."""
+"""What region and restoration are learnt from, and the figures that training is watched by."""
 
 from __future__ import annotations
 
@@ -17,23 +17,16 @@ from face_models.training.config import NO_CHANGE
 from face_models.training.data import FaceSet
 from face_models.training.detector.learner import Losses
 from face_models.training.network import FaceNetwork
-from face_models.training.pixels import enlarged
 from face_models.training.quality import occlusion_fit
-from face_models.training.restored.faces import Aged
-from face_models.training.restored.losses import hole_error, mean_variance, region_loss
+from face_models.training.restored.losses import hole_error, region_loss
 from face_models.training.restored.masks import Region, masked, styles, wear
-from face_models.training.restored.networks import expected_years
-from face_models.training.restored.settings import AgeSettings, RegionSettings, RestorationSettings
+from face_models.training.restored.settings import RegionSettings, RestorationSettings
 
 VIEWS: Final = replace(
     NO_CHANGE, mirror_chance=0.5, scale=0.04, turn_deg=4.0, shift=0.02, brightness=0.25,
     contrast=0.25, saturation=0.3, gamma=0.25, cast=0.05, grey_chance=0.1,
 )  # fmt: skip
 """Faces as other photos of them could be, aligned a little worse."""
-AGE_VIEWS: Final = replace(
-    VIEWS, scale=0.08, turn_deg=8.0, shift=0.04, shrink_chance=0.15, noise_chance=0.1,
-    occlusion_chance=0.15,
-)  # fmt: skip
 
 WATCHED: Final = 256  # validation faces looked at during training
 WATCH_SEED: Final = 1
@@ -49,12 +42,6 @@ class RegionFigures:
 class RestorationFigures:
     error: float  # mean absolute difference in the hole, share of full scale
     identity: float  # mean cosine with the unmasked face, as the base network sees both
-
-
-@dataclass(frozen=True)
-class AgeFigures:
-    mae: float  # years
-    masked_mae: float
 
 
 @dataclass
@@ -80,7 +67,7 @@ class RegionLesson:
         side = view.shape[0]
         region: Region = np.zeros((side, side), dtype=bool)
         if chance < masked_share:
-            view, region = _anyhow_masked(view, random)
+            view, region = anyhow_masked(view, random)
         elif chance < masked_share + self.settings.covered_share:
             region = occlusion_fit.cover(side, random)
             view = np.where(region[..., None], occlusion_fit.pattern(side, random), view)
@@ -109,7 +96,7 @@ class RestorationLesson:
 
     def losses(self, network: nn.Module, count: int, random: np.random.Generator) -> Losses:
         views = some_views(self.faces, count, VIEWS, random)
-        covered = [_anyhow_masked(view, random) for view in views]
+        covered = [anyhow_masked(view, random) for view in views]
         wider = [grown(region, self._dilation_px(random)) for _, region in covered]
         truth, hole = as_planes(views), as_region(wider)
         restored = network(as_planes(np.stack([view for view, _ in covered])), hole)
@@ -138,66 +125,6 @@ class RestorationLesson:
         return RestorationFigures(float(error), 1 - float(self._strangeness(restored, truth)))
 
 
-@dataclass
-class AgeLesson:
-    """Of pixels; all of the network learns."""
-
-    settings: AgeSettings
-    learning: Aged
-    choosing: Aged
-    name: str = "age"
-
-    def losses(self, network: nn.Module, count: int, random: np.random.Generator) -> Losses:
-        chosen = random.integers(len(self.learning), size=count)
-        views, _ = augment(self.learning.faces.images(chosen), AGE_VIEWS, random)
-        views = _some_masked(views, self.settings.masked_share, random)
-        rgb = enlarged(views, self.settings.input_px)
-        return age_losses(network(rgb), self.learning.years[chosen], self.settings)
-
-    @torch.no_grad()
-    def measure(self, network: nn.Module) -> AgeFigures:
-        clean = watched(self.choosing.faces)
-        years = self.choosing.years[: len(clean)]
-        hidden = np.stack([masked(face, row, WATCH_SEED).face for row, face in enumerate(clean)])
-        told = (
-            expected_years(network(enlarged(x, self.settings.input_px))) for x in (clean, hidden)
-        )
-        return AgeFigures(*(float(np.abs(guess.numpy() - years).mean()) for guess in told))
-
-
-@dataclass
-class AgeHeadLesson:
-    """Of features computed once: (4, n, channels) of faces, mirror images, and both masked."""
-
-    settings: AgeSettings
-    learning: NDArray[np.float32]
-    learning_years: NDArray[np.float32]
-    choosing: NDArray[np.float32]
-    choosing_years: NDArray[np.float32]
-    name: str = "age"
-
-    def losses(self, network: nn.Module, count: int, random: np.random.Generator) -> Losses:
-        chosen = random.integers(len(self.learning_years), size=count)
-        way = random.integers(2, size=count)  # plain or mirrored
-        way += 2 * (random.random(count) < self.settings.masked_share)
-        features = torch.from_numpy(self.learning[way, chosen])
-        return age_losses(network(features), self.learning_years[chosen], self.settings)
-
-    @torch.no_grad()
-    def measure(self, network: nn.Module) -> AgeFigures:
-        told = (expected_years(network(torch.from_numpy(self.choosing[way]))) for way in (0, 2))
-        years = self.choosing_years
-        return AgeFigures(*(float(np.abs(guess.numpy() - years).mean()) for guess in told))
-
-
-def age_losses(logits: Tensor, years: NDArray[np.float32], settings: AgeSettings) -> Losses:
-    parts = mean_variance(
-        logits, torch.from_numpy(years), settings.mean_weight, settings.variance_weight
-    )
-    total = torch.stack(list(parts.values())).sum()
-    return Losses(total, {name: part.detach() for name, part in parts.items()})
-
-
 def some_views(
     faces: FaceSet, count: int, settings: AugmentSettings, random: np.random.Generator
 ) -> Faces:
@@ -209,17 +136,11 @@ def watched(faces: FaceSet) -> Faces:
     return faces.images(np.arange(min(WATCHED, len(faces))))
 
 
-def _anyhow_masked(view: NDArray[np.uint8], random: np.random.Generator) -> tuple[Faces, Region]:
+def anyhow_masked(view: NDArray[np.uint8], random: np.random.Generator) -> tuple[Faces, Region]:
     """In any style that training may see."""
     choice = styles(unseen=False)
     worn = wear(view, choice[int(random.integers(len(choice)))], random)
     return worn.face, worn.region
-
-
-def _some_masked(views: Faces, share: float, random: np.random.Generator) -> Faces:
-    hidden = random.random(len(views)) < share
-    worn = [_anyhow_masked(v, random)[0] if h else v for v, h in zip(views, hidden, strict=True)]
-    return np.stack(worn)
 
 
 def grown(region: Region, margin_px: int) -> Region:

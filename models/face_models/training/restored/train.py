@@ -20,13 +20,9 @@ from face_models.training.detector.learner import Lesson, learn, new_learner
 from face_models.training.network import BACKBONES
 from face_models.training.pixels import enlarged
 from face_models.training.restored import faces as who
+from face_models.training.restored.age_lessons import AgeHeadLesson, AgeLesson
 from face_models.training.restored.faces import Material
-from face_models.training.restored.lessons import (
-    AgeHeadLesson,
-    AgeLesson,
-    RegionLesson,
-    RestorationLesson,
-)
+from face_models.training.restored.lessons import RegionLesson, RestorationLesson
 from face_models.training.restored.masks import masked
 from face_models.training.restored.networks import (
     AgeHead,
