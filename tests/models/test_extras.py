@@ -1,5 +1,7 @@
 """What is told of a face beside its quality: only where asked for, in the photo's coordinates."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -8,7 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 from face_models.align import TEMPLATE_112, template
 from face_models.errors import WeightsError
 from face_models.extras import SMALLEST_SHARE, Extras, Told, occluded_region
+from face_models.pipeline import Pipeline, PipelineSettings
 from face_models.spec import load_specs, write_specs
+from face_models.training.restored.masks import masked
+
+PEOPLE = Path(__file__).parents[1] / "data" / "people"
 
 pytestmark = pytest.mark.training  # onnx, to make graphs
 
@@ -100,3 +106,24 @@ def test_an_extra_that_was_exchanged_is_refused(extended):
 
     with pytest.raises(WeightsError, match="sha256"):
         loaded(extended, "age")
+
+
+def test_the_shipped_region_graph_finds_a_mask_and_lets_bare_faces_be():
+    """On composites, which are nobody; the mask drawn on the crop, as it was learnt."""
+    pipeline = Pipeline.load(settings=PipelineSettings(extras=("region",)))
+    photos = [min(folder.iterdir()) for folder in sorted(PEOPLE.iterdir())[:8]]
+    faces = [pipeline.analyse(photo.read_bytes()).faces[0] for photo in photos]
+    worn = [masked(face.crop, face.score, seed=1) for face in faces]
+
+    told = [
+        pipeline.extras.tell(one.face, face.landmarks).occluded_region
+        for one, face in zip(worn, faces, strict=True)
+    ]
+
+    assert [face.told.occluded_region for face in faces] == [None] * 8
+    shares = [one.region.mean() for one in worn]
+    assert [region.share for region in told] == pytest.approx(shares, abs=0.05)
+
+
+def test_by_default_a_pipeline_opens_no_extra_graph():
+    assert Pipeline.load().extras == Extras()
