@@ -22,7 +22,7 @@ DATA_DIR = Path("../shared/data")
 RUNS_DIR = Path("runs")
 CHECKPOINTS_DIR = PROJECT_DIR / "checkpoints"
 REPORTS_DIR = PROJECT_DIR / "reports"
-DEMO_PEOPLE = PROJECT_DIR.parent / "tests/data/people"
+PEOPLE_DIR = PROJECT_DIR.parent / "tests" / "data" / "people"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -278,7 +278,7 @@ def _add_restored(commands: Commands) -> None:
     evaluate.add_argument(
         "--part", choices=("people", "ages", "both"), default="both", help="the other is kept"
     )
-    evaluate.add_argument("--people", type=Path, default=DEMO_PEOPLE, help="shown in the picture")
+    evaluate.add_argument("--people", type=Path, default=PEOPLE_DIR, help="shown in the picture")
     evaluate.add_argument("--probes", type=int, default=2, help="photos searched for, of a person")
     evaluate.add_argument("--replicates", type=int, default=300, help="draws of the bootstrap")
     evaluate.add_argument("--seed", type=int, default=0)
