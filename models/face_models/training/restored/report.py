@@ -16,7 +16,7 @@ from face_models.training.restored.treated import (
     TOLD,
     TREATMENTS,
 )
-from face_models.training.restored.words import JUDGES, LIMITS, conclusions
+from face_models.training.restored.words import JUDGES, conclusions, limits
 
 Document = Mapping[str, Any]
 MATCH_FIGURES: Final = {
@@ -32,7 +32,7 @@ def markdown(document: Document) -> str:
     people, ages = document.get(PEOPLE), document.get(AGES)
     parts = ["# Occlusion, restored", *(line for one in document.values() for line in _made(one))]
     parts += ["## What is shown", _listed(conclusions(document))]
-    parts += ["## What is not shown", _listed(LIMITS)]
+    parts += ["## What is not shown", _listed(limits(document))]
     if people:
         parts += ["## Match", *_match(people)]
         parts += ["## The hidden region", *_region(people)]

@@ -45,7 +45,7 @@ def conclusions(document: Document) -> list[str]:
     if PEOPLE in document:
         people = document[PEOPLE]
         verdict = "worth serving" if restoration_helps(people["match"]) else "not worth serving"
-        lines += [*_about_region(people), *_about_match(people["match"])]
+        lines += [*_about_region(people), *about_match(people["match"])]
         lines.append(
             f"Restoration for recognition is {verdict}: it would have to raise both rank-1 and AUC "
             "of masked probes under the served network, shown."
@@ -53,6 +53,18 @@ def conclusions(document: Document) -> list[str]:
     if AGES in document:
         lines += _about_age(document[AGES])
     return lines
+
+
+def limits(document: Document) -> list[str]:
+    """What holds whatever is measured, and how little the restoration has learnt."""
+    learnt = next(iter(document.values()))["runs"]["restoration"]
+    return [
+        (
+            f"The restoration network saw {learnt['examples']:,} faces in {learnt['minutes']:g} "
+            "minutes of a shared core; what a larger one, or more training, restores is not measured."
+        ),
+        *LIMITS,
+    ]
 
 
 def restoration_helps(matched: Document) -> bool:
@@ -78,7 +90,7 @@ def _about_region(people: Document) -> Iterator[str]:
     )
 
 
-def _about_match(matched: Document) -> Iterator[str]:
+def about_match(matched: Document) -> Iterator[str]:
     for network, one in matched.items():
         told, interval = one["figures"], one["intervals"]
         lost = told[ORIGINAL]["rank_1"] - told[MASKED]["rank_1"]
@@ -110,8 +122,8 @@ def _about_age(age: Document) -> Iterator[str]:
     best = min(age["networks"], key=lambda name: _mae(age, name, MASKED))
     if _mae(age, best, MASKED) < mae[RESTORED]:
         yield (
-            f"A network that learnt with masks ({best}) errs by {_mae(age, best, MASKED):.2f} "
-            "years on the masked photo itself: less than the chosen one on the restored photo."
+            f"The network {best} errs by {_mae(age, best, MASKED):.2f} years on the masked photo "
+            "itself: less than the chosen one on the restored photo."
         )
 
 

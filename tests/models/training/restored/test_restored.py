@@ -163,3 +163,15 @@ def test_restoration_helps_only_where_both_figures_are_shown_to_rise(
     rank_1: tuple[float, float], auc: tuple[float, float], *, helps: bool
 ) -> None:
     assert words.restoration_helps(matched(rank_1, auc)) is helps
+
+
+def test_the_sentences_follow_from_the_figures() -> None:
+    """A figure whose interval holds zero is not called shown."""
+    figures = {name: {"rank_1": 0.5, "auc": 0.9} for name in TREATMENTS}
+    unsure = {"rank_1": [-0.1, 0.1], "auc": [0.01, 0.02]}
+    intervals = {"restored - masked": unsure, "restored - mean face": {"rank_1": [-0.2, -0.1]}}
+
+    (told,) = words.about_match({"heatmap": {"figures": figures, "intervals": intervals}})
+
+    assert "is not shown to change rank-1 (0.500 to 0.500) and raises AUC" in told
+    assert "mean face in the same hole it lowers rank-1" in told
