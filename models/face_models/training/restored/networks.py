@@ -15,6 +15,8 @@ from face_models.training.network import (
 from face_models.training.restored.settings import RegionSettings, RestorationSettings
 
 LEAK = 0.1
+POOLED_BLOCKS = 4  # of the trunk, the last ones
+SMALLEST_PX = 32
 OLDEST_YEARS = 116  # of the labels; a network tells the years 0..116 apart
 
 
@@ -131,11 +133,18 @@ class AgeNetwork(nn.Module):
     def __init__(self, backbone: str) -> None:
         super().__init__()
         self.trunk = BACKBONES[backbone].trunk(None)
-        self.head = AgeHead(BACKBONES[backbone].channels)
+        with torch.no_grad():
+            channels = self.eval().features(torch.zeros(1, 3, SMALLEST_PX, SMALLEST_PX)).shape[1]
+        self.head = AgeHead(channels)
 
     def features(self, rgb: Tensor) -> Tensor:
-        planes: Tensor = self.trunk((rgb - GREY_LEVEL) / LEVELS_PER_UNIT)
-        return planes.mean(dim=(2, 3))
+        """The means of the last blocks' maps: wrinkles are told early, faces late."""
+        planes = (rgb - GREY_LEVEL) / LEVELS_PER_UNIT
+        pooled = []
+        for block in self.trunk:
+            planes = block(planes)
+            pooled.append(planes.mean(dim=(2, 3)))
+        return torch.cat(pooled[-POOLED_BLOCKS:], dim=1)
 
     def forward(self, rgb: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(rgb))

@@ -17,7 +17,6 @@ from tqdm import tqdm
 from face_models.training.checkpoint import CHECKPOINTS_DIR, Trained, load_trained
 from face_models.training.data import FaceSet
 from face_models.training.detector.learner import Lesson, learn, new_learner
-from face_models.training.network import BACKBONES
 from face_models.training.pixels import enlarged
 from face_models.training.restored import faces as who
 from face_models.training.restored.age_lessons import AgeHeadLesson, AgeLesson
@@ -80,7 +79,8 @@ def prepared(run: Run, material: Material, base: Trained) -> tuple[Lesson, nn.Mo
     if settings.way == TUNED:
         tuned = on_base(base.network, base.backbone)
         return AgeLesson(settings, material.aged_learning, material.aged_choosing), tuned
-    return _head_lesson(settings, material, base), AgeHead(BACKBONES[base.backbone].channels)
+    lesson = _head_lesson(settings, material, base)
+    return lesson, AgeHead(lesson.learning.shape[-1])
 
 
 def mean_face(faces: FaceSet, seed: int = 0) -> NDArray[np.float32]:

@@ -61,7 +61,7 @@ def limits(document: Document) -> list[str]:
     return [
         (
             f"The restoration network saw {learnt['examples']:,} faces in {learnt['minutes']:g} "
-            "minutes of a shared core; what a larger one, or more training, restores is not measured."
+            "minutes of a shared core; what a larger one or more training restores is not measured."
         ),
         *LIMITS,
     ]
