@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,8 +47,8 @@ def draw(document: Mapping[str, Any], people: Path, restoration: Restoration, pa
     panels = [figure.add_subplot(grid[1, column]) for column in range(3)]
     if PEOPLE in document:
         matched = document[PEOPLE]["match"][SERVED]
-        _bars(panels[0], matched, "rank_1", "rank-1")
-        _bars(panels[1], matched, "auc", "AUC")
+        _match(panels[0], matched, "rank_1", "rank-1")
+        _match(panels[1], matched, "auc", "AUC")
     if AGES in document:
         _ages(panels[2], document[AGES])
     figure.savefig(path, dpi=90)
@@ -77,26 +77,28 @@ def sheet(treated: Treated) -> Faces:
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
 
 
-def _bars(axes: Axes, matched: Mapping[str, Any], name: str, title: str) -> None:
+def _match(axes: Axes, matched: Mapping[str, Any], name: str, title: str) -> None:
     values = [matched["figures"][one][name] for one in TREATMENTS]
-    bounds = np.array([matched["intervals"][one][name] for one in TREATMENTS]).T
-    errors = np.abs(bounds - values)
-    axes.bar(TREATMENTS, values, yerr=errors, color="#5b8bb2", ecolor="#333333", capsize=3)
-    axes.set_ylim(max(0, min(bounds[0]) - (1 - min(bounds[0])) / 2), 1)
+    intervals = [matched["intervals"][one][name] for one in TREATMENTS]
+    _points(axes, values, intervals, "ours")
     axes.set_title(f"{title}, {SERVED} network")
-    axes.tick_params(axis="x", rotation=35)
 
 
 def _ages(axes: Axes, age: Mapping[str, Any]) -> None:
-    figures = age["networks"][age["chosen"]]["figures"]
-    values = [figures[one]["mae"]["mean"] for one in TREATMENTS]
-    errors = np.abs(np.array([figures[one]["mae"]["interval"] for one in TREATMENTS]).T - values)
-    axes.bar(
-        TREATMENTS, values, yerr=errors, color="#b28a5b", ecolor="#333333", capsize=3, label="ours"
-    )
-    axes.scatter(
-        list(STUDY_MAE), list(STUDY_MAE.values()), color="black", zorder=3, label="the study"
-    )
+    maes = [age["networks"][age["chosen"]]["figures"][one]["mae"] for one in TREATMENTS]
+    _points(axes, [one["mean"] for one in maes], [one["interval"] for one in maes], "ours")
+    axes.scatter(list(STUDY_MAE), list(STUDY_MAE.values()), color="#b2432f", label="the study")
     axes.set_title("age, MAE in years")
-    axes.tick_params(axis="x", rotation=35)
+    axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")
+
+
+def _points(
+    axes: Axes, values: Sequence[float], intervals: Sequence[Sequence[float]], label: str
+) -> None:
+    """With their 95 % intervals; no bars, whose length would lie where an axis leaves out zero."""
+    errors = np.abs(np.array(intervals).T - values)
+    axes.errorbar(TREATMENTS, values, errors, fmt="o", color="#2f6690", capsize=4, label=label)
+    axes.tick_params(axis="x", rotation=35)
+    axes.margins(x=0.12)
+    axes.grid(axis="y", alpha=0.3)
