@@ -30,6 +30,9 @@ STUDY_MAE: Final = {ORIGINAL: 4.47, MASKED: 11.33, RESTORED: 7.86}
 
 
 def judge(request: Request, material: Material, restoration: Restoration) -> dict[str, Any]:
+    """Raises FileNotFoundError where no age network was trained."""
+    if not request.age_runs:
+        raise FileNotFoundError(f"no trained age network under {request.runs}")
     base = shipped_base()
     tellers = [load_age_teller(request.runs / name, base) for name in request.age_runs]
     seed = request.resampling.seed

@@ -146,6 +146,18 @@ def test_the_report_tells_every_treatment_of_every_network(
     assert told.with_suffix(".png").stat().st_size > 10_000
 
 
+def test_ages_without_a_network_that_tells_them_are_refused_in_one_line(
+    runs: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more_judges(monkeypatch)
+    for name in ("cache", "region", "restoration"):
+        shutil.copytree(runs / name, tmp_path / name)
+    command = ["restored", "evaluate", "--part", "ages", "--report", str(tmp_path / "r.json")]
+
+    with pytest.raises(SystemExit, match="no trained age network"):
+        main([*command, "--data", str(data_dir), "--runs", str(tmp_path)])
+
+
 def matched(rank_1: tuple[float, float], auc: tuple[float, float]) -> dict:
     intervals = {"restored - masked": {"rank_1": list(rank_1), "auc": list(auc)}}
     return {"heatmap": {"intervals": intervals}}
