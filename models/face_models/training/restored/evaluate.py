@@ -19,7 +19,7 @@ from face_models.training.restored.train import CONFIG_FILE
 from face_models.training.restored.trained import load_restoration
 
 DATA = {
-    PEOPLE: "photos of the validation people",
+    PEOPLE: "photos of the validation people, others than those of the training",
     AGES: "UTKFace photos kept from training",
 }
 

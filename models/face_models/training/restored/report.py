@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from face_models.training.evaluation.tables import table
+from face_models.training.restored.age_lessons import AGE_VIEWS
 from face_models.training.restored.ages import STUDY_MAE
 from face_models.training.restored.masks import UNSEEN_COLOURS, UNSEEN_SHAPES
 from face_models.training.restored.request import AGES, PEOPLE
@@ -52,7 +53,7 @@ def _made(part: Document) -> Iterator[str]:
     source, drawn = part["provenance"], part["bootstrap"]
     yield f"`{source['command']}`"
     yield (
-        f"{source['data'].capitalize()}. Commit {source['commit']}, {source['date']}, "
+        f"Measured on {source['data']}. Commit {source['commit']}, {source['date']}, "
         f"{source['machine']}; 95 % intervals in brackets: {drawn['replicates']} draws of people, "
         f"seed {drawn['seed']}."
     )
@@ -121,6 +122,11 @@ def _age(age: Document) -> Iterator[str]:
         f"{age['choosing']['number']} others, years:"
     )
     yield table(["network", *TREATMENTS[:3]], choice)
+    yield (
+        "Runs named `head` learn one affine layer on the base network, from faces as they are or, "
+        "`masked`, half of them behind masks; `tuned` runs learn all of it, from views of which "
+        f"{AGE_VIEWS.occlusion_chance:.0%} have a block before them."
+    )
     yield "On photos that neither taught nor chose, MAE in years:"
     rows = [
         [
