@@ -53,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_detector(commands)
     _add_quality(commands)
     _add_robustness(commands)
+    _add_restored(commands)
     _add_compress(commands)
     _add_lab(commands)
     return parser
@@ -224,6 +225,35 @@ def _add_robustness(commands: Commands) -> None:
     parser.add_argument("--model", choices=("base", "heatmap", "both"), default="both")
     _add_pairs_and_reports(parser, "robustness")
     _add_folders(parser)
+
+
+def _add_restored(commands: Commands) -> None:
+    summary = "masked faces: find the mask, fill it in, measure match and age"
+    parser = commands.add_parser("restored", help=summary, description=summary)
+    steps = parser.add_subparsers(required=True, metavar="STEP")
+    train = _add(steps, "train", "train one of its networks, or go on", "train_restored")
+    train.add_argument("config", type=Path, help="a file of models/configs/restored")
+    train.add_argument("--threads", type=int, default=2)
+    export = _add(steps, "export", "region and age graphs, told if asked for", "export_restored")
+    export.add_argument("--age", metavar="RUN", help="whose network tells ages; by default none")
+    export.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    evaluate = _add(
+        steps, "evaluate", "original, masked, restored: match, age", "evaluate_restored"
+    )
+    evaluate.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
+    evaluate.add_argument(
+        "--part", choices=("people", "ages", "both"), default="both", help="the other is kept"
+    )
+    evaluate.add_argument("--people", type=Path, default=PEOPLE_DIR, help="shown in the picture")
+    evaluate.add_argument("--probes", type=int, default=2, help="photos searched for, of a person")
+    evaluate.add_argument("--replicates", type=int, default=300, help="draws of the bootstrap")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--threads", type=int, default=1)
+    evaluate.add_argument(
+        "--report", type=Path, default=REPORTS_DIR / "restored.json", help="also .md and .png"
+    )
+    for step in (train, export, evaluate):
+        _add_folders(step)
 
 
 def _add_pairs_and_reports(parser: argparse.ArgumentParser, name: str) -> None:

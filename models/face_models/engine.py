@@ -105,12 +105,12 @@ class Engine:
         if flip:
             return self._embed_flipped(crops, models)
         rgb = np.ascontiguousarray(crops.transpose(0, 3, 1, 2), dtype=np.float32)
-        base, maps = _run(self._base, ("embedding", "heatmap"), {"rgb": rgb})
+        base, maps = run_session(self._base, ("embedding", "heatmap"), {"rgb": rgb})
         heatmap = np.empty((0, self.specs["heatmap"].dimensions), dtype=np.float32)
         if "heatmap" in models:
             known = dict(zip(HEATMAP_INPUTS, (rgb, maps, base), strict=True))
             inputs = {name: known[name] for name in self._heatmap_inputs}
-            (heatmap,) = _run(self._heatmap, ("embedding",), inputs)
+            (heatmap,) = run_session(self._heatmap, ("embedding",), inputs)
         return Embeddings(base, heatmap, maps[:, 0])
 
     def _embed_flipped(self, crops: Crops, models: tuple[str, ...]) -> Embeddings:
@@ -147,9 +147,14 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
         raise WeightsError(f"{path} cannot be loaded: {error}") from error
 
 
-def _run(
+def run_session(
     session: onnxruntime.InferenceSession, outputs: tuple[str, ...], inputs: Mapping[str, Any]
 ) -> list[NDArray[np.float32]]:
+    """The named outputs.
+
+    Raises:
+        EmbeddingFailed: ONNX Runtime failed, or an answer is not finite.
+    """
     try:
         answers: list[NDArray[np.float32]] = session.run(outputs, dict(inputs))
     except _RUNTIME_ERRORS as error:

@@ -19,6 +19,7 @@ from face_models.descriptor import heatmap_descriptor
 from face_models.detect import SCORE_THRESHOLD, Detection, Detector
 from face_models.engine import Crops, Embeddings, Engine
 from face_models.errors import FaceTooSmall, NoFace, NoSuchFace, QualityTooLow
+from face_models.extras import Extras, Told
 from face_models.photo import Photo, PhotoLimits, Rgb, read_photo
 from face_models.quality import assess
 from face_models.spec import MODEL_NAMES, WEIGHTS_DIR, ModelSpec, load_specs
@@ -29,6 +30,9 @@ SEVERAL_FACES: Final = "several_faces"
 RIVAL_RATIO: Final = 0.5
 """From this share of the chosen face's area x score on, another face is about as good, wherever it
 stands: in a group nobody is meant more than the others; a passer-by behind them is far smaller."""
+
+NO_EXTRAS: Final = Extras()
+NOTHING_TOLD: Final = Told()
 
 Box = tuple[float, float, float, float]
 
@@ -55,6 +59,7 @@ class PipelineSettings:
     of and with little confidence: whoever is refused is surely missed. A face of which the detector
     is not sure has to reach DOUBTFUL_MIN_QUALITY at least.
     `descriptor`: "embedding" or "heatmap", see template.py; `flip`: see engine.py.
+    `extras`: "region", "age": told of every face, too, see extras.py; by default nothing is.
     """
 
     limits: PhotoLimits = PhotoLimits()
@@ -62,6 +67,7 @@ class PipelineSettings:
     min_quality: int = 3
     descriptor: str = EMBEDDING
     flip: bool = False
+    extras: tuple[str, ...] = ()
 
     def template(self, model: str) -> Template:
         """What stands for a face where `model` is asked."""
@@ -73,7 +79,7 @@ class Face:
     """One face; coordinates in pixels of the full upright photo, the box may reach beyond it.
 
     `score` is the detector's, 0..1; `quality` 0..100; `warnings` name what spoils the quality;
-    `crop` (224, 224, 3) is what the networks see.
+    `crop` (224, 224, 3) is what the networks see; `told`: the extras that the settings ask for.
     """
 
     index: int
@@ -83,6 +89,7 @@ class Face:
     quality: int
     warnings: tuple[str, ...]
     crop: Rgb
+    told: Told = NOTHING_TOLD
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,12 +138,14 @@ class Pipeline:
         settings: PipelineSettings = PipelineSettings(),
         calibration: Calibration = UNCALIBRATED,
         cropping_sha256s: tuple[str, ...] = (),
+        extras: Extras = NO_EXTRAS,
     ) -> None:
         self.detector = detector
         self.engine = engine
         self.settings = settings
         self.calibration = calibration
         self.cropping_sha256s = cropping_sha256s
+        self.extras = extras
 
     @classmethod
     def load(
@@ -161,6 +170,7 @@ class Pipeline:
             settings,
             Calibration.load(weights_dir),
             (specs.detector.sha256, specs.landmarks.sha256),
+            Extras.load(settings.extras, specs, weights_dir, threads),
         )
 
     def analyse(self, data: bytes) -> Analysis:
@@ -174,7 +184,9 @@ class Pipeline:
         laps.end("decode")
         detections = by_prominence(self.detector.detect(photo.rgb), photo.rgb)
         laps.end("detect")
-        faces = tuple(_face(index, photo, found) for index, found in enumerate(detections))
+        faces = tuple(
+            _face(index, photo, found, self.extras) for index, found in enumerate(detections)
+        )
         laps.end("align")
         return Analysis(
             width=photo.width,
@@ -268,18 +280,20 @@ def _rivalry(detections: Sequence[Detection], rgb: Rgb) -> tuple[str, ...]:
     return (SEVERAL_FACES,) if max(others) >= RIVAL_RATIO * best else ()
 
 
-def _face(index: int, photo: Photo, detection: Detection) -> Face:
+def _face(index: int, photo: Photo, detection: Detection, extras: Extras) -> Face:
     crop = align(photo.rgb, detection.landmarks)
     quality = assess(crop, detection)
     x, y, w, h = (float(side / photo.scale) for side in detection.box)
+    landmarks = np.asarray(detection.landmarks / photo.scale, dtype=np.float32)
     return Face(
         index=index,
         box=(x, y, w, h),
         score=float(detection.score),
-        landmarks=np.asarray(detection.landmarks / photo.scale, dtype=np.float32),
+        landmarks=landmarks,
         quality=quality.score,
         warnings=quality.reasons,
         crop=crop,
+        told=extras.tell(crop, landmarks),
     )
 
 

@@ -8,11 +8,13 @@
         "base":    {"file": "base.onnx", "sha256": "…", "input_px": 224, "dimensions": 128},
         "heatmap": {"file": "heatmap.onnx", "sha256": "…", "input_px": 224, "dimensions": 128}
       },
+      "extras": {"region": {"file": "region.onnx", "sha256": "…"}, "age": …},
       "training": {…}
     }
 
-`training` is provenance for people: free in form, never read by code. Everywhere else an unknown,
-missing or mistyped key is refused by name, so that a slip of the pen cannot pass for a setting.
+`extras` may be missing, and each of its entries. `training` is provenance for people: free in
+form, never read by code. Everywhere else an unknown, missing or mistyped key is refused by name, so
+that a slip of the pen cannot pass for a setting.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ WEIGHTS_DIR: Final = Path(__file__).parent / "weights"
 MODEL_FILE: Final = "model.json"
 SCHEMA: Final = 1
 MODEL_NAMES: Final = ("base", "heatmap")
+REGION, AGE = "region", "age"
+EXTRA_NAMES: Final = (REGION, AGE)  # a weights folder may hold them, see extras.py
 
 _NUMBERS: Final = re.compile(r"\[\s+(?:-?\d[\d.eE+-]*,?\s+)+\]")
 
@@ -77,6 +81,7 @@ class WeightsSpec:
     landmarks: GraphSpec
     models: Mapping[str, ModelSpec]
     training: Json
+    extras: Mapping[str, GraphSpec]
 
 
 def load_specs(weights_dir: Path = WEIGHTS_DIR) -> WeightsSpec:
@@ -85,8 +90,10 @@ def load_specs(weights_dir: Path = WEIGHTS_DIR) -> WeightsSpec:
     Raises:
         WeightsError: the file is missing, is not JSON, or a key is unknown, missing or mistyped.
     """
+    document = dict(read_json(weights_dir / MODEL_FILE))
+    extras = document.pop("extras", {})
     raw = exact_keys(
-        read_json(weights_dir / MODEL_FILE),
+        document,
         {"schema": int, "detector": dict, "landmarks": dict, "models": dict, "training": dict},
         where=MODEL_FILE,
     )
@@ -98,6 +105,7 @@ def load_specs(weights_dir: Path = WEIGHTS_DIR) -> WeightsSpec:
         landmarks=GraphSpec(**_described(raw["landmarks"], {}, where="landmarks")),
         models=MappingProxyType({name: _model(name, models[name]) for name in MODEL_NAMES}),
         training=MappingProxyType(raw["training"]),
+        extras=MappingProxyType(_extras(extras)),
     )
 
 
@@ -123,6 +131,7 @@ def write_specs(
             | {"input_px": input_px, "dimensions": dimensions}
             for name in MODEL_NAMES
         },
+        **_described_extras(weights_dir),
         "training": {**earlier, **training},
     }
     write_json(weights_dir / MODEL_FILE, document)
@@ -182,9 +191,22 @@ def _described(raw: Json, more: Mapping[str, type], *, where: str) -> Json:
     return checked
 
 
+def _extras(raw: Json) -> dict[str, GraphSpec]:
+    for name in raw:
+        if name not in EXTRA_NAMES:
+            raise WeightsError(f"Unknown key {name!r} in extras.")
+    return {name: GraphSpec(**_described(raw[name], {}, where=f"extras.{name}")) for name in raw}
+
+
 def _model(name: str, raw: Json) -> ModelSpec:
     sizes = {"input_px": int, "dimensions": int}
     return ModelSpec(name=name, **_described(raw, sizes, where=f"models.{name}"))
+
+
+def _described_extras(weights_dir: Path) -> dict[str, dict[str, Any]]:
+    there = [name for name in EXTRA_NAMES if (weights_dir / f"{name}.onnx").is_file()]
+    found = {name: asdict(_graph(weights_dir, name)) for name in there}
+    return {"extras": found} if found else {}
 
 
 def _graph(weights_dir: Path, name: str) -> GraphSpec:

@@ -213,6 +213,44 @@ def robustness(options: argparse.Namespace) -> None:
     robustness_report.write(document, options.json, options.markdown, options.plot)
 
 
+def train_restored(options: argparse.Namespace) -> None:
+    from face_models.training.restored.train import train
+
+    print(train(options.config, options.data, options.runs, options.threads))
+
+
+def export_restored(options: argparse.Namespace) -> None:
+    from face_models.training.restored.export import export
+
+    for name, difference in export(options.runs, options.weights, options.age).items():
+        print(f"{name}.onnx: within {difference:.1e} of torch")
+
+
+def evaluate_restored(options: argparse.Namespace) -> None:
+    from face_models.training.evaluation import report as documents
+    from face_models.training.evaluation.bootstrap import Resampling
+    from face_models.training.restored import evaluate, pictures, report
+    from face_models.training.restored.request import PARTS, Request
+    from face_models.training.restored.trained import load_restoration
+
+    request = Request(
+        data=options.data,
+        runs=options.runs,
+        weights=options.weights,
+        probes_each=options.probes,
+        resampling=Resampling(options.replicates, options.seed),
+        threads=options.threads,
+    )
+    parts = PARTS if options.part == "both" else (options.part,)
+    document = evaluate.merged(evaluate.evaluate(request, parts), options.report)
+    documents.write_document(document, options.report)
+    told = report.markdown(document)
+    options.report.with_suffix(".md").write_text(told, encoding="utf-8")
+    picture = options.report.with_suffix(".png")
+    pictures.draw(document, options.people, load_restoration(options.runs), picture)
+    print(told)
+
+
 def train_detector(options: argparse.Namespace) -> None:
     from face_models.training.detector.train import train
 

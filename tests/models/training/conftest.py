@@ -57,7 +57,8 @@ def _schema() -> pa.Schema:
     vector = pa.list_(pa.float16(), 128)
     texts = [(name, pa.string()) for name in ("identity", "source", "split")]
     vectors = [("teacher", vector), ("teacher_flipped", vector)]
-    return pa.schema([("image", pa.binary()), *texts, *vectors])
+    ages = [("age_years", pa.int16())]
+    return pa.schema([("image", pa.binary()), *texts, *vectors, *ages])
 
 
 def _row(random: np.random.Generator, identity: str, split: str) -> dict[str, object]:
@@ -68,6 +69,7 @@ def _row(random: np.random.Generator, identity: str, split: str) -> dict[str, ob
         "split": split,
         "teacher": random.normal(size=128).astype(np.float16),
         "teacher_flipped": random.normal(size=128).astype(np.float16),
+        "age_years": 20 + 10 * int(identity[-1]) if split == "train" else None,
     }
 
 

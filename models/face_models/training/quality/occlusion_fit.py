@@ -52,8 +52,8 @@ def covered(face: Rgb, random: np.random.Generator) -> tuple[Rgb, float]:
     """Half of all faces with something before them; and the share of the face that it hides."""
     mask = np.zeros(face.shape[:2], dtype=bool)
     if random.random() < COVERED_CHANCE:
-        mask = _cover(face.shape[0], random)
-        face = np.where(mask[..., None], _pattern(face.shape[0], random), face)
+        mask = cover(face.shape[0], random)
+        face = np.where(mask[..., None], pattern(face.shape[0], random), face)
     x, y, width, height = (round(side) for side in FACE)
     return face, float(mask[y : y + height, x : x + width].mean())
 
@@ -68,12 +68,12 @@ def _lesson(
         face = faces.images(np.array([index]))[0]
         for _ in range(VIEWS):
             view, share = covered(face, random)
-            inputs.append(occlusion.features(_misaligned(_worse(view, random), random)))
+            inputs.append(occlusion.features(_misaligned(worse(view, random), random)))
             shares.append(share)
     return np.stack(inputs), np.array(shares, dtype=np.float32)
 
 
-def _cover(side: int, random: np.random.Generator) -> Mask:
+def cover(side: int, random: np.random.Generator) -> Mask:
     """A bar over the eyes, a mask, or (half of the time) a block or an ellipse anywhere."""
     x, y, width, height = FACE
     mask = np.zeros((side, side), dtype=np.uint8)
@@ -103,14 +103,14 @@ def _block(mask: NDArray[np.uint8], random: np.random.Generator) -> Mask:
     return mask.astype(bool)
 
 
-def _pattern(side: int, random: np.random.Generator) -> Rgb:
+def pattern(side: int, random: np.random.Generator) -> Rgb:
     """Plain, or blocks of colour that run into each other."""
     patches = 1 if random.random() < 0.5 else int(random.integers(2, MOST_PATCHES + 1))
     colours = random.integers(0, 256, (patches, patches, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(colours, (side, side)), dtype=np.uint8).reshape(side, side, 3)
 
 
-def _worse(view: Rgb, random: np.random.Generator) -> Rgb:
+def worse(view: Rgb, random: np.random.Generator) -> Rgb:
     """Half of all faces blurred, lit badly, noisy or coarse: none of that hides a face."""
     chance = random.random()
     if chance < 0.15:
