@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway_server.auth import Caller
 from gateway_server.paging import encode_place
-from gateway_server.review import desk
 from gateway_server.review.decisions import Voice, decide, shown_to
 from gateway_server.review.leads import move_person
 from gateway_server.tables import Lead, LeadVoice, Search, new_id, now
@@ -448,13 +448,16 @@ async def test_who_is_deleted_while_a_page_is_read_is_left_out(
     if status == "different":
         for one in again["candidates"]:
             await judge(reviewers["ann"], again["id"], one["person_id"], "different")
-    read = desk._read
+    scalars = AsyncSession.scalars
 
-    async def delete_and_read(*asked):
-        await operator.delete(f"/v1/persons/{found[1]}")
-        return await read(*asked)
+    async def read_and_delete(session, query, *rest, **more):
+        rows = await scalars(session, query, *rest, **more)
+        if query.column_descriptions[0]["entity"] is Lead:
+            monkeypatch.setattr(AsyncSession, "scalars", scalars)
+            await operator.delete(f"/v1/persons/{found[1]}")
+        return rows
 
-    monkeypatch.setattr(desk, "_read", delete_and_read)
+    monkeypatch.setattr(AsyncSession, "scalars", read_and_delete)
 
     assert await names_in(reviewers["ben"], status=status) == ["Bob"]
 
