@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL_REPORTS = ROOT / "models" / "reports"
 TEST_REPORTS = ROOT / "tests" / "reports"
 
+PLACES = ("2x4", "1x2", "2x1", "2x2", "3x1")
+
 Document = Mapping[str, Any]
 Rows = Sequence[tuple[str, ...]]
 
@@ -205,7 +207,12 @@ def scale() -> tuple[tuple[str, ...], Rows]:
     bench = read(TEST_REPORTS / "bench.json")
     more_ms = bench["embed_12mp_p50_ms"] - bench["embed_beside_12mp_p50_ms"]
     photos = _ms(bench, "embed_1mp", "embed_12mp")
-    rates = [f"{bench[f'http_{kind}_rps']:.0f}/s" for kind in ("uncached", "cached")]
+    kinds = ("uncached_rps", "uncached_rps_250px", "cached_rps")
+    rates = [f"{bench[f'http_{kind}']:.0f}/s" for kind in kinds]
+    places = [
+        f"{place.replace('x', ' x ')} {bench[f'http_uncached_rps_{place}']:.0f}/s"
+        for place in PLACES
+    ]
     rows = [
         (
             "photo of 1 and of 12 megapixels → embeddings, one core",
@@ -227,7 +234,11 @@ def scale() -> tuple[tuple[str, ...], Rows]:
             "12-MP photo in, JSON out, both servers, 50,000 faces: median; 95 %",
             f"{bench['http_p50_ms']:.0f} ms; {bench['http_p95_ms']:.0f} ms",
         ),
-        ("searches at saturation, uncached; cached", "; ".join(rates)),
+        (
+            "searches at saturation, uncached: photos of 960 x 1280 px, of 250 px; cached",
+            "; ".join(rates),
+        ),
+        ("the first by the inference tier's processes x threads", ", ".join(places)),
         ("bulk enrolment", f"{bench['enrol_faces_per_s']:.0f} faces/s"),
     ]
     return ("what", "measured (medians, where nothing else is said)"), rows
