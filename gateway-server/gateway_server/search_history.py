@@ -83,9 +83,9 @@ def _may_be(verdict: str) -> ColumnElement[bool]:
     """A no can take a lead away, and adds none."""
     if verdict != NO_CREDIBLE_LEAD:
         return Search.verdict == verdict
-    judged = select(Lead.photo_sha256).where(Lead.status == "different")
-    is_judged = Search.photo_sha256.in_(judged)
-    return or_(Search.verdict == verdict, and_(Search.verdict.is_not(None), is_judged))
+    is_no = Lead.status.concat("") == "different"  # or SQLite asks for all noes, for every search
+    judged = exists().where(Lead.photo_sha256 == Search.photo_sha256, is_no)
+    return or_(Search.verdict == verdict, and_(Search.verdict.is_not(None), judged))
 
 
 def _is_of(search: Search, ruled_out: RuledOut, verdict: str | None) -> bool:
