@@ -1,10 +1,10 @@
 """The phone page as somebody uses it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.pictures import Payload
 from tests.browser.visitor import Visitor
@@ -48,6 +48,11 @@ class Phone:
 
     def send(self) -> None:
         self.page.click("#send")
+
+    def answer_searches(self, answer: Callable[[Route], None]) -> None:
+        """In the gateway's place; by the page, since a worker that sends is not overheard."""
+        self.page.evaluate("SyncManager.prototype.register = async () => {}")
+        self.page.route("**/v1/searches", answer)
 
     @property
     def drafts(self) -> Locator:

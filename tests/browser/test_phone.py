@@ -184,7 +184,7 @@ def test_a_busy_gateways_word_is_kept(phone, people):
             route.fulfill(status=503, headers={"Retry-After": "3"}, body=json.dumps(busy))
 
     phone.visitor.excuse("/v1/searches: .*503")
-    phone.page.route("**/v1/searches", answer)
+    phone.answer_searches(answer)
     phone.add(people[2].probe)
     phone.send()
     expect(phone.page.locator("#queue")).to_contain_text("busy")
@@ -224,7 +224,7 @@ def test_a_text_of_somebody_elses_making_stays_text(phone, people):
         ],
     }
     phone.visitor.excuse("/v1/searches/0{8}/: .*404", "/v1/searches/0{8}.*404")
-    phone.page.route("**/v1/searches", lambda route: route.fulfill(status=201, json=answer))
+    phone.answer_searches(lambda route: route.fulfill(status=201, json=answer))
     phone.page.route("**/v1/searches/00000000", lambda route: route.fulfill(json=answer))
     phone.add(people[0].probe)
     phone.send()
