@@ -197,9 +197,8 @@ def test_a_busy_gateways_word_is_kept(phone, people):
 def test_a_photo_for_later_is_followed_to_its_answer(phone, people):
     """202: the gateway has the photo, and answers when it is asked again."""
     prefer = {"Prefer": "respond-async"}
-    phone.page.route(
-        "**/v1/searches",
-        lambda route: route.continue_(headers={**route.request.headers, **prefer}),
+    phone.answer_searches(
+        lambda route: route.continue_(headers={**route.request.headers, **prefer})
     )
     phone.add(people[3].probe)
     with phone.page.expect_response(re.compile("/v1/searches$")) as told:
