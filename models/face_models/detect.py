@@ -206,8 +206,8 @@ def halved_towards(rgb: Rgb, side_px: int) -> tuple[Rgb, int]:
     """Halved while its longest side is twice `side_px` or more, and how often that was.
 
     Blocks of 2 x 2 are averaged; a last odd row or column is left out. What remains to shrink is
-    less than twofold, where four neighbours leave nothing out: averages over areas that are no
-    whole pixels cost ten times as much and find the same faces.
+    less than twofold, where four neighbours leave nothing out. Averages over areas that are no
+    whole pixels find as many faces in several times the time (tests/benchmarks/choices.py).
     """
     halvings = 0
     while max(rgb.shape[:2]) >= 2 * side_px and min(rgb.shape[:2]) >= 2:

@@ -49,3 +49,17 @@ async def browser_at(running: Running, role: Role | None = None) -> AsyncIterato
             answer = await browser.sign_in(running.keys[role])
             assert answer.status_code == 303, answer.text
         yield browser
+
+
+async def assert_for_operators_alone(
+    running: Running, stranger: Browser, desk: Browser, method: str, address: str
+) -> None:
+    """Strangers sign in first, phones are refused, and a change needs the session's token."""
+    answer = await stranger.client.request(method, address)
+    assert (answer.status_code, "/console/sign-in" in answer.headers["location"]) == (303, True)
+    async with browser_at(running, "mobile") as phone:
+        headers = {"X-CSRF-Token": phone.csrf_token}
+        answer = await phone.client.request(method, address, headers=headers)
+        assert answer.status_code == 403
+    if method == "POST":
+        assert (await desk.client.request(method, address)).status_code == 403

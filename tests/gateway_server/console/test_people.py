@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.gateway_server.conftest import ONE_ENGINE, until
-from tests.gateway_server.console.browser import Browser, browser_at
+from tests.gateway_server.console.browser import Browser, assert_for_operators_alone
 from tests.gateway_server.fake_inference import internal_error
 from tests.gateway_server.photos import make_photo
 
@@ -297,14 +297,7 @@ ADDRESSES = [
 async def test_only_operators_come_in_and_changes_need_the_token(
     running, stranger, desk, method: str, address: str
 ):
-    answer = await stranger.client.request(method, address)
-    assert (answer.status_code, "/console/sign-in" in answer.headers["location"]) == (303, True)
-    async with browser_at(running, "mobile") as phone:
-        headers = {"X-CSRF-Token": phone.csrf_token}
-        answer = await phone.client.request(method, address, headers=headers)
-        assert answer.status_code == 403
-    if method == "POST":
-        assert (await desk.client.request(method, address)).status_code == 403
+    await assert_for_operators_alone(running, stranger, desk, method, address)
 
 
 async def test_looking_at_somebody_is_in_the_audit(running, desk, enrol):

@@ -16,7 +16,7 @@ from tests.gateway_server.conftest import (
     search_in_vain,
     until,
 )
-from tests.gateway_server.console.browser import Browser, browser_at
+from tests.gateway_server.console.browser import Browser, assert_for_operators_alone, browser_at
 from tests.gateway_server.fake_inference import internal_error
 from tests.gateway_server.import_files import make_archive, make_table
 from tests.gateway_server.photos import make_photo
@@ -250,14 +250,7 @@ ADDRESSES = [
 async def test_only_operators_come_in_and_changes_need_the_token(
     running, stranger, desk, method: str, address: str
 ):
-    answer = await stranger.client.request(method, address)
-    assert (answer.status_code, "/console/sign-in" in answer.headers["location"]) == (303, True)
-    async with browser_at(running, "mobile") as phone:
-        headers = {"X-CSRF-Token": phone.csrf_token}
-        answer = await phone.client.request(method, address, headers=headers)
-        assert answer.status_code == 403
-    if method == "POST":
-        assert (await desk.client.request(method, address)).status_code == 403
+    await assert_for_operators_alone(running, stranger, desk, method, address)
 
 
 @RETRIED_SOON
