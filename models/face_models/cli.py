@@ -317,6 +317,10 @@ def _add_lab(commands: Commands) -> None:
         "--report", type=Path, help="folder; models/reports/lab/NAME, the config's, without it"
     )
     plan = _add(steps, "plan", "how many minutes a config will take here", "plan_lab")
+    keep = _add(steps, "start", "keep a run's network as its backbone's start", "keep_lab_start")
+    keep.add_argument("run", help="name of a run, as of models/configs/lab/starts")
+    keep.add_argument("--checkpoints", type=Path, default=CHECKPOINTS_DIR)
+    _add_folders(keep)
     for step in (run, plan):
         step.add_argument("--config", type=Path, required=True, help="a file of models/configs/lab")
         step.add_argument("--threads", type=int, default=2)

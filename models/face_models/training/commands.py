@@ -334,6 +334,13 @@ def run_lab(options: argparse.Namespace) -> None:
         raise SystemExit(f"face-models lab: {error}") from error
 
 
+def keep_lab_start(options: argparse.Namespace) -> None:
+    from face_models.training.lab import starts
+    from face_models.training.train import load_run
+
+    print(starts.keep(load_run(options.runs / options.run), options.checkpoints))
+
+
 def plan_lab(options: argparse.Namespace) -> None:
     from face_models.training.evaluation.protocol import UnusableInput
     from face_models.training.lab.plan import plan

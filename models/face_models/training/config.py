@@ -94,6 +94,7 @@ class RunConfig:
     weight_decay: float = 0.05
     ema_decay: float = 0.999
     min_photos: int = 2
+    max_photos: int = 0  # people of more are not learnt from at all; 0: no limit
     heat: HeatSettings = field(default_factory=HeatSettings)
     loss: LossSettings = field(default_factory=LossSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)

@@ -84,11 +84,18 @@ def prepare(data_dir: Path, cache_dir: Path) -> Path:
     return target
 
 
-def load(data_dir: Path, cache_dir: Path, split: str, min_photos: int = 2) -> FaceSet:
-    """The faces of one split; identities with fewer photos than `min_photos` count as unknown."""
+def load(
+    data_dir: Path, cache_dir: Path, split: str, min_photos: int = 2, max_photos: int = 0
+) -> FaceSet:
+    """The faces of one split; identities with fewer photos than `min_photos` count as unknown.
+
+    Those with more than `max_photos` are left out altogether; 0: nobody is.
+    """
     pixels = np.load(prepare(data_dir, cache_dir), mmap_mode="r")
     table = _labels(data_dir)
     rows = np.flatnonzero(table["split"] == split)
+    if max_photos:
+        rows = rows[~_photographed_more(table["identity"][rows], max_photos)]
     return FaceSet(
         pixels=pixels,
         rows=rows,
@@ -125,6 +132,11 @@ def _labels(data_dir: Path) -> dict[str, NDArray[np.generic]]:
         chunks = [chunk for t in tables for chunk in t[name].chunks]
         labels[name] = np.concatenate([c.flatten().to_numpy().reshape(-1, 128) for c in chunks])
     return labels
+
+
+def _photographed_more(names: NDArray[np.generic], photos: int) -> NDArray[np.bool_]:
+    known, number, counts = np.unique(names, return_inverse=True, return_counts=True)
+    return np.asarray(((known != "") & (counts > photos))[number])
 
 
 def _number_identities(names: NDArray[np.generic], min_photos: int) -> NDArray[np.int64]:

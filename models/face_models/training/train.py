@@ -152,7 +152,7 @@ class Workshop:
 
 def _caches(config: RunConfig, how: Workshop) -> tuple[data.FaceSet, Views | None]:
     """The faces to learn from, and the views of them that the teacher has answered."""
-    faces = data.load(how.data_dir, how.cache_dir, "train", config.min_photos)
+    faces = data.load(how.data_dir, how.cache_dir, "train", config.min_photos, config.max_photos)
     if not any(stage.views_share > 0 for stage in config.stages):
         return faces, None
     return faces, answer_views(faces, config.views, how.data_dir, how.cache_dir)

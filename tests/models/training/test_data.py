@@ -32,6 +32,13 @@ def test_identities_with_too_few_photos_count_as_unknown(data_dir: Path, tmp_pat
     assert faces.identities == 5  # the one whose label is missing once has three left
 
 
+def test_people_of_too_many_photos_can_be_left_out(data_dir: Path, tmp_path: Path) -> None:
+    faces = data.load(data_dir, tmp_path, "train", min_photos=2, max_photos=3)
+    assert len(faces) == 4  # three of the person whose fourth photo lost its label, and that one
+    assert faces.identities == 1
+    assert (faces.identity == data.NO_IDENTITY).sum() == 1
+
+
 def test_photos_are_decoded_once(data_dir: Path, tmp_path: Path) -> None:
     first = data.prepare(data_dir, tmp_path)
     written = first.stat().st_mtime_ns

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from face_models.spec import sha256_of
 from face_models.training.checkpoint import Trained, load_trained
 from face_models.training.evaluation.protocol import UnusableInput
-from face_models.training.lab import answers, learning, lfw, photos, sight
+from face_models.training.lab import answers, learning, lfw, photos, sight, starts
 from face_models.training.lab.arms import ARMS, BASE, HEATMAP, Arm
 from face_models.training.lab.exposures import Exposure, sweep_exposures, table_exposures
 from face_models.training.lab.learning import NETWORK_FILE, Task
 from face_models.training.lab.photos import Frame, Photos, Rows
-from face_models.training.lab.settings import IMAGENET, RANDOM, LabConfig, Study
+from face_models.training.lab.settings import DISTILLED, IMAGENET, RANDOM, LabConfig, Study
 from face_models.training.lab.shelf import Artefact, Shelf
 from face_models.training.lab.sight import Sight
 from face_models.training.lab.sources import drawn
@@ -50,6 +51,15 @@ class Folders:
     runs: Path
 
 
+@dataclass(frozen=True)
+class FaceTable:
+    """A data folder with train/faces-*.parquet, and where its decoded faces are kept."""
+
+    data: Path
+    cache: Path
+    fingerprint: str  # of drawn people; "" for those of the data folder
+
+
 @dataclass
 class Bench:
     config: LabConfig
@@ -64,15 +74,25 @@ class Bench:
 
     # photos
 
-    def drawn(self, study: Study) -> Path:
+    def drawn(self, study: Study) -> Artefact:
         """The folder of drawn people that a study asks for."""
         crowd = drawn.Crowd(**study.settings)
-        made = self.shelf.take("drawn", asdict(crowd), lambda into: drawn.write(into, crowd))
-        return made.folder
+        return self.shelf.take("drawn", asdict(crowd), lambda into: drawn.write(into, crowd))
 
     def data_of(self, study: Study) -> Path:
         """Where a study's photos, its LFW and its teacher are."""
-        return self.drawn(study) if study.source == "drawn" else self.folders.data
+        return self.drawn(study).folder if study.source == "drawn" else self.folders.data
+
+    def faces_of(self, study: Study) -> FaceTable:
+        """The training set beside a study's photos."""
+        if study.source != "drawn":
+            return FaceTable(self.folders.data, self._cache_dir, "")
+        made = self.drawn(study)
+        return FaceTable(made.folder, made.folder / drawn.DECODED, made.fingerprint)
+
+    @property
+    def _cache_dir(self) -> Path:
+        return self.folders.runs / "cache"
 
     def photos_of(self, study: Study) -> tuple[Artefact, Photos]:
         size_px = self.config.input_px
@@ -84,8 +104,7 @@ class Bench:
         return made, self._photos[made.fingerprint]
 
     def _keep_photos(self, study: Study, into: Path) -> None:
-        cache_dir = self.folders.runs / "cache"
-        keep_photos(study, self.data_of(study), cache_dir, self.config.input_px, into)
+        keep_photos(study, self.data_of(study), self._cache_dir, self.config.input_px, into)
 
     def validated(self, study: Study) -> Rows:
         _, found = self.photos_of(study)
@@ -130,13 +149,16 @@ class Bench:
         if earlier:
             return self.network(earlier).folder
         name = trial.study.start.get(trial.backbone, RANDOM)
+        if name == DISTILLED:
+            return starts.file_of(trial.backbone)
         return name if name in (RANDOM, IMAGENET) else self.folders.data / name
 
     def _start_name(self, trial: Trial) -> str:
         earlier = self._earlier(trial)
         if earlier:
             return self.network(earlier).fingerprint
-        return trial.study.start.get(trial.backbone, RANDOM)
+        name = trial.study.start.get(trial.backbone, RANDOM)
+        return sha256_of(starts.file_of(trial.backbone)) if name == DISTILLED else name
 
     def _earlier(self, trial: Trial) -> Trial | None:
         if not trial.study.start_study:
@@ -254,7 +276,8 @@ class Bench:
 
     def _lfw_crops(self, study: Study, folder: Path) -> Artefact:
         frame: Frame = "aligned" if study.source == "identities" else "box"
-        data = self.drawn(study).name if study.source == "drawn" else self.config.lfw
+        is_drawn = study.source == "drawn"
+        data = self.drawn(study).folder.name if is_drawn else self.config.lfw
         made_of = {"lfw": data, "frame": frame, "px": self.config.input_px}
         return self.shelf.take(
             "lfw-crops",

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,8 +23,9 @@ from face_models.training.lab import scores
 from face_models.training.lab.arcface import LearntArcFace
 from face_models.training.lab.arms import Arm
 from face_models.training.lab.photos import Photos, Rows
-from face_models.training.lab.settings import IMAGENET, RANDOM, Lesson
+from face_models.training.lab.settings import IMAGENET, Lesson
 from face_models.training.lab.sight import BATCH, Sight, of_network
+from face_models.training.lab.starts import start_from
 from face_models.training.lesson import schedule
 from face_models.training.network import FaceNetwork, continued
 from face_models.training.pixels import enlarged
@@ -78,13 +78,13 @@ _LEARNING = ("network", "arcface", "optimiser")
 
 
 def start_network(backbone: str, start: str | Path, *, heat: bool) -> FaceNetwork:
-    """`start`: "random", "imagenet", a trained network's folder, or a file of backbone weights."""
+    """`start`: "random", "imagenet", a trained network's folder, or a file as in starts.py."""
     if isinstance(start, Path) and start.is_dir():
         rgb = load_trained(start / NETWORK_FILE).network
         return continued(rgb, backbone, 4 if heat else 3)
     network = FaceNetwork(backbone, weights="DEFAULT" if start == IMAGENET else None)
-    if start not in (RANDOM, IMAGENET):
-        network.trunk.load_state_dict(load_file(start), strict=False)
+    if isinstance(start, Path):
+        start_from(network, start)
     return continued(network, backbone, 4) if heat else network
 
 

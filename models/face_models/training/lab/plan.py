@@ -17,6 +17,7 @@ from face_models.training.lab.bench import Bench, Trial
 from face_models.training.lab.exposures import table_exposures
 from face_models.training.lab.run import trials_of
 from face_models.training.network import FaceNetwork
+from face_models.training.restored.settings import read_run
 
 TRIED_BATCHES, BATCH = 3, 32
 TEACHER_RATE = 85.0  # faces a second and core, as measured with its data set
@@ -75,6 +76,10 @@ def plan(bench: Bench) -> str:
                 f"{minutes:.0f}",
             ]
         )
+    if bench.config.restored:
+        masked = sum(read_run(run).training.minutes for run in bench.config.restored)
+        total += masked
+        rows.append(["masked faces", "", "", f"{masked:.0f}"])
     rows.append(["all", "", "", f"{total:.0f}"])
     return table(["backbone", "photos learnt", "photos looked at", "minutes"], rows)
 

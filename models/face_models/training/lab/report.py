@@ -11,8 +11,10 @@ from face_models.training.evaluation.report import PAPER_BEST
 from face_models.training.evaluation.tables import table
 from face_models.training.lab import plots, tables
 from face_models.training.lab.words import SHORT, findings, interval
+from face_models.training.restored import report as restored_report
+from face_models.training.restored.words import conclusions
 
-RESTORED: Final = "restored.md"  # of `face-models` commands of its own: issue's part 8
+RESTORED: Final = "restored.md"
 
 Numbers = Mapping[str, Any]
 
@@ -28,13 +30,15 @@ def write(document: Numbers, folder: Path) -> Path:
     if "lfw" in document:
         plots.draw_lfw(document["lfw"], folder / "lfw.png")
     plots.draw_areas(document["maps"], folder / "faithfulness.png")
+    if "restored" in document:
+        masked = restored_report.markdown(document["restored"])
+        (folder / RESTORED).write_text(masked, encoding="utf-8")
     told = folder / "report.md"
-    restored = (folder / RESTORED).is_file()
-    told.write_text(markdown(document, restored=restored), encoding="utf-8")
+    told.write_text(markdown(document), encoding="utf-8")
     return told
 
 
-def markdown(document: Numbers, *, restored: bool = False) -> str:
+def markdown(document: Numbers) -> str:
     parts = [
         f"# The paper's laboratory: {document['name']}",
         *_provenance(document),
@@ -43,8 +47,7 @@ def markdown(document: Numbers, *, restored: bool = False) -> str:
         *(part for name, study in document["studies"].items() for part in _study(document, name)),
         *(_lfw(document) if "lfw" in document else ()),
         *_maps(document["maps"]),
-        "## Occlusion, restored",
-        f"See [{RESTORED}]({RESTORED})." if restored else "No part of this run.",
+        *(_restored(document["restored"]) if "restored" in document else ()),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -141,6 +144,13 @@ def _lfw(document: Numbers) -> Iterator[str]:
     head = ["network", "arm", "AUC", "EER", "accuracy", "paper's AUC", "paper's EER"]
     yield table([*head, "AUC minus the paper's best"], rows)
     yield "![ROC on LFW](lfw.png)"
+
+
+def _restored(document: Numbers) -> Iterator[str]:
+    yield "## Occlusion, restored"
+    yield f"Every table of it: [{RESTORED}]({RESTORED})."
+    yield "\n".join(f"- {line}" for line in conclusions(document))
+    yield "![Faces masked and restored, and what that costs](restored.png)"
 
 
 def _spread(found: Numbers) -> str:

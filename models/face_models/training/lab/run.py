@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from face_models.training.evaluation.bootstrap import PERCENTILES
-from face_models.training.lab import maps, overlays
+from face_models.training.lab import maps, masked, overlays
 from face_models.training.lab.arms import BASE, HEATMAP
 from face_models.training.lab.bench import Bench, Trial
 from face_models.training.lab.figures import study_document
@@ -22,6 +22,7 @@ from face_models.training.lab.pair_figures import lfw_document
 from face_models.training.lab.settings import LabConfig, Study
 from face_models.training.lab.shelf import Busy
 from face_models.training.provenance import provenance
+from face_models.training.restored.pictures import draw as draw_restored
 
 Step = tuple[str, Callable[[], object]]
 Numbers = dict[str, Any]
@@ -70,6 +71,10 @@ def _steps(bench: Bench) -> Iterator[Step]:
                 yield f"{trial}: forms", partial(bench.forms, trial)
             if study.name == bench.config.lfw_study and trial.arm in (BASE, HEATMAP):
                 yield f"{trial}: LFW", partial(bench.lfw_scores, trial)
+    for config in bench.config.restored:
+        yield f"masked faces: {config.stem}", partial(masked.network, bench, config)
+    if bench.config.restored:
+        yield "masked faces: figures", partial(masked.figures, bench)
 
 
 def trials_of(study: Study) -> list[Trial]:
@@ -94,6 +99,10 @@ def _document(bench: Bench, people: Path, report_dir: Path) -> Numbers:
     }
     if config.lfw and config.lfw_study:
         document["lfw"] = lfw_document(bench, config.study(config.lfw_study))
+    if config.restored:
+        document["restored"] = masked.figures(bench)
+        restoration = masked.restoration(bench)
+        draw_restored(document["restored"], people, restoration, report_dir / "restored.png")
     return document
 
 
@@ -101,7 +110,7 @@ def _settings(config: LabConfig) -> Numbers:
     return {
         key: value
         for key, value in asdict(config).items()
-        if key not in ("studies", "name", "input_px")
+        if key not in ("studies", "name", "input_px", "restored")
     }
 
 

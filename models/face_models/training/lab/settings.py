@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from face_models.training.evaluation.protocol import UnusableInput
 from face_models.training.lab.arms import ARMS, BASE, HEATMAP
 from face_models.training.network import BACKBONES
+from face_models.training.restored.settings import KINDS, read_run
 
 T = TypeVar("T")
 SOURCES = ("aihub", "yaleb", "identities", "drawn")
-RANDOM, IMAGENET = "random", "imagenet"
+RANDOM, IMAGENET, DISTILLED = "random", "imagenet", "distilled"
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Lesson:
 class Study:
     """One set of photos and the networks that learn it.
 
-    `start`: by backbone "random", "imagenet" (torchvision's weights, fetched from their hub) or a
-    file of the data folder; `start_study` instead: an earlier study's base network of the same
-    backbone, first seed. `validation_photos`: at most so many, drawn evenly from the people; 0 all.
+    `start`: by backbone "random", "imagenet" (torchvision's weights, fetched from their hub),
+    "distilled" (this repository's, see starts.py) or a file of the data folder; `start_study`
+    instead: an earlier study's base network of the same backbone, first seed. `validation_photos`:
+    at most so many, drawn evenly from the people; 0 all.
     `settings`: what the source wants to know, see sources/.
     """
 
@@ -79,6 +81,7 @@ class LabConfig:
     sign_flips: int = 10000
     seed: int = 0  # of conditions, samples and draws; networks have their studies' seeds
     published: Mapping[str, float] = field(default_factory=dict)
+    restored: tuple[Path, ...] = ()  # runs of the study of masked faces, see restored/settings.py
 
     def study(self, name: str) -> Study:
         return next(one for one in self.studies if one.name == name)
@@ -88,6 +91,7 @@ def read_config(path: Path) -> LabConfig:
     """Raises UnusableInput naming the key that is unknown, missing or of no known value."""
     raw = tomllib.loads(path.read_text(encoding="utf-8"))
     raw["studies"] = tuple(_study(one, path) for one in raw.get("studies", []))
+    raw["restored"] = tuple(path.parent / name for name in raw.get("restored", ()))
     config = _build(LabConfig, raw, path)
     _check(config, path)
     return config
@@ -126,6 +130,17 @@ def _check(config: LabConfig, path: Path) -> None:
             _among(getattr(config, key), names, f"{path.name}: {key}")
     if not names:
         raise UnusableInput(f"{path.name} has no [[studies]].")
+    _check_restored(config.restored)
+
+
+def _check_restored(runs: Sequence[Path]) -> None:
+    """All three kinds are needed: what finds a mask, what fills it in, what tells an age."""
+    try:
+        kinds = {read_run(path).kind for path in runs}
+    except (OSError, ValueError) as error:
+        raise UnusableInput(f"restored: {error}") from error
+    if runs and kinds != set(KINDS):
+        raise UnusableInput(f"restored: no run of kind {', '.join(sorted(set(KINDS) - kinds))}.")
 
 
 def _among(value: str, known: tuple[str, ...] | list[str], what: str) -> None:

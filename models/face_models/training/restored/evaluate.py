@@ -27,7 +27,7 @@ DATA = {
 def evaluate(request: Request, parts: Sequence[str] = PARTS) -> dict[str, Any]:
     """The named parts, each with its provenance and the networks that it speaks of."""
     torch.set_num_threads(request.threads)
-    material = who.load(request.data, request.runs / "cache")
+    material = who.load(request.data, request.cache_dir)
     restoration = load_restoration(request.runs)
     judges = {PEOPLE: people.judge, AGES: ages.judge}
     return {

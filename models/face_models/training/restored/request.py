@@ -24,6 +24,11 @@ class Request:
     probes_each: int = PROBES_EACH
     resampling: Resampling = field(default_factory=Resampling)
     threads: int = 1
+    cache: Path | None = None  # of decoded faces; by default in `runs`
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.cache or self.runs / "cache"
 
     @property
     def age_runs(self) -> list[str]:

@@ -45,8 +45,13 @@ FEATURE_BATCH: Final = 32
 HEAD, TUNED = "head", "tuned"
 
 
-def train(config_path: Path, data_dir: Path, runs_dir: Path, threads: int) -> Path:
-    """Train, or go on; answers the checkpoint's path."""
+def train(
+    config_path: Path, data_dir: Path, runs_dir: Path, threads: int, cache_dir: Path | None = None
+) -> Path:
+    """Train, or go on; answers the checkpoint's path.
+
+    `cache_dir`: where the decoded faces are; by default in `runs_dir`.
+    """
     run = read_run(config_path)
     run_dir = runs_dir / run.name
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -54,7 +59,7 @@ def train(config_path: Path, data_dir: Path, runs_dir: Path, threads: int) -> Pa
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     torch.manual_seed(run.training.seed)
-    material = who.load(data_dir, runs_dir / "cache")
+    material = who.load(data_dir, cache_dir or runs_dir / "cache")
     lesson, network = prepared(run, material, shipped_base())
     return learn(new_learner(network, run.training), lesson, run_dir, asdict(run))
 

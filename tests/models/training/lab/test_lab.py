@@ -9,7 +9,7 @@ import pytest
 
 from face_models.cli import main
 from face_models.training.evaluation.protocol import UnusableInput
-from face_models.training.lab import learning, report, tables
+from face_models.training.lab import learning, masked, report, tables
 from face_models.training.lab.arms import ARMS
 from face_models.training.lab.settings import read_config
 
@@ -53,7 +53,7 @@ def test_the_report_holds_every_table_and_figure(written: Path) -> None:
     ):  # fmt: skip
         assert title in told, title
     pictures = {line.split("(")[1][:-1] for line in told.splitlines() if line.startswith("![")}
-    assert len(pictures) == 10
+    assert len(pictures) == 11
     assert {name for name in pictures if not (written / name).is_file()} == set()
     assert "AUC 0.8372, EER 0.2435" in told
     assert "not at hand" in told
@@ -79,11 +79,20 @@ def test_a_second_run_makes_nothing_anew(
     before = sorted((runs / "lab").iterdir())
     monkeypatch.setattr(learning, "learn", None)
     monkeypatch.setattr(learning, "precompute", None)
+    monkeypatch.setattr(masked, "train", None)
+    monkeypatch.setattr(masked, "evaluate", None)
     (written / "report.md").unlink()
-    (written / report.RESTORED).write_text("As the other study has it.\n")
     _run(runs)
     assert sorted((runs / "lab").iterdir()) == before
-    assert f"See [{report.RESTORED}]" in (written / "report.md").read_text()
+    assert (written / "report.md").is_file()
+
+
+def test_the_study_of_masked_faces_is_part_of_the_run(written: Path) -> None:
+    document = json.loads((written / "report.json").read_text())["restored"]
+    assert set(document["people"]["match"]) == {"base", "heatmap", "teacher"}
+    assert set(document["ages"]["networks"]) == {"age-head"}
+    assert f"({report.RESTORED})" in (written / "report.md").read_text()
+    assert "| original |" in (written / report.RESTORED).read_text()
 
 
 def test_the_plan_tells_photos_and_minutes_of_every_backbone(
@@ -93,7 +102,8 @@ def test_the_plan_tells_photos_and_minutes_of_every_backbone(
     main(["lab", "plan", "--config", config, *folders, "--threads", "1"])
     lines = capsys.readouterr().out.strip().splitlines()[2:]
     assert [line.split(" | ")[0].strip("| ") for line in lines] == [
-        "shufflenet_v2_x1_0", "mobilenet_v3_large", "efficientnet_b0", "teacher", "all",
+        "shufflenet_v2_x1_0", "mobilenet_v3_large", "efficientnet_b0", "teacher", "masked faces",
+        "all",
     ]  # fmt: skip
     learnt = 2 * (12 * 2 * 2)  # of either arm: photos, epochs, seeds
     assert lines[1].split(" | ")[1].startswith(f"{learnt} at ")
@@ -119,6 +129,7 @@ def test_a_figure_of_the_paper_stands_where_the_config_holds_it() -> None:
             "backbone of one is one of",
         ),
         ('name = "a"\ninput_px = 64\n' + STUDY.replace('"drawn"', '"web"'), "source of one"),
+        ('name = "a"\ninput_px = 64\nrestored = ["no.toml"]\n' + STUDY, "restored: .*no.toml"),
         (
             'name = "a"\ninput_px = 64\n' + STUDY.replace("epochs = 1", "epoch = 1"),
             "Lesson has no key epoch",
@@ -138,3 +149,11 @@ def test_a_shipped_config_is_read_and_has_the_papers_three_backbones(name: str) 
     config = read_config(CONFIGS / f"{name}.toml")
     assert config.name == name
     assert len(config.studies[0].backbones) == 3
+
+
+def test_masked_faces_need_a_network_of_every_kind(tmp_path: Path) -> None:
+    (tmp_path / "region.toml").write_text((CONFIGS / "smoke-restored/region.toml").read_text())
+    text = 'name = "a"\ninput_px = 64\nrestored = ["region.toml"]\n' + STUDY
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(UnusableInput, match="no run of kind age, restoration"):
+        read_config(tmp_path / "wrong.toml")

@@ -1,7 +1,8 @@
 """Drawn people, who are nobody, in the layouts of real sets: to try the laboratory without data.
 
 `write` makes a folder with photos and JSON as sources/aihub.py reads them, a list of pairs with
-boxes and landmarks as LFW has them, and a teacher of random weights with the true one's form.
+boxes and landmarks as LFW has them, a teacher of random weights with the true one's form, and
+aligned faces with ages as the training set has them.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from face_models.align import TEMPLATE_112, TEMPLATE_PX, Landmarks
+from face_models.align import TEMPLATE_112, TEMPLATE_PX, Landmarks, align
 from face_models.photo import Rgb
+from face_models.training import data
 from face_models.training.evaluation.protocol import LANDMARKS
 from face_models.training.lab.photos import LIGHTS
+from face_models.training.lab.sources.drawn_faces import write_faces
 from face_models.training.lab.sources.drawn_teacher import write_teacher
 from face_models.training.robustness.conditions import Box, seeded
 
@@ -28,6 +31,7 @@ FACE_PX: Final = 80
 LEVELS: Final = {"bright": 1.0, "medium": 0.7, "dark": 0.4}
 NOISE_LEVELS: Final = 4.0
 PHOTOS, PAIRED, TEACHER = "photos", "lfw", Path("teacher") / "mobilefacenet.onnx"
+FACES, DECODED = "train", "cache"
 
 Point = tuple[int, int]
 Colour = tuple[float, ...]
@@ -134,6 +138,13 @@ def write(folder: Path, crowd: Crowd) -> None:
                 _write_photo(folder / PHOTOS / person / light / f"{pose}.png", crowd.seed)
     _write_pairs(folder / PAIRED, crowd)
     write_teacher(folder / TEACHER, crowd.seed)
+    write_faces(folder / FACES, _aligned, crowd.seed)
+    data.prepare(folder, folder / DECODED)
+
+
+def _aligned(person: str, random: np.random.Generator) -> Rgb:
+    rgb, _, landmarks = draw(look_of(person), LIGHTS[int(random.integers(2))], random)
+    return align(rgb, landmarks)
 
 
 def _write_photo(file: Path, seed: int) -> None:
