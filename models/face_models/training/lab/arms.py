@@ -1,4 +1,9 @@
-"""What is compared: the ways a network learns, which differ in the heatmap or in noise alone."""
+"""What is compared: the ways a network learns, which differ in the heatmap or in noise alone.
+
+A fourth channel changes the start, too: its plane in the first convolution starts as the mean of
+the others (network.py), so at its first step such a network is not the base network. `blind` has
+that plane and is told nothing by it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-BASE, HEATMAP = "base", "heatmap"
+BASE, HEATMAP, BLIND = "base", "heatmap", "blind"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         "teacher-heatmap": Arm(
             "the map is the teacher's, at every test too, so nothing to serve", heat="teacher"
         ),
-        "blind": Arm("the fourth channel is zeros, always: a control", heat="zero"),
+        BLIND: Arm("the fourth channel is zeros, always: a control", heat="zero"),
         "noisy-base": Arm("RGB alone; half of the training photos are noisy", noise=0.5),
         "noisy-heatmap": Arm(
             "heatmap of noisy-base; half of the training photos are noisy",
@@ -51,14 +56,14 @@ ARMS: Mapping[str, Arm] = MappingProxyType(
         ),
     }
 )
-RIVALS: Mapping[str, str] = MappingProxyType(
+RIVALS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        HEATMAP: BASE,
-        "heatmap-dropout": HEATMAP,
-        "teacher-heatmap": HEATMAP,
-        "blind": BASE,
-        "noisy-base": BASE,
-        "noisy-heatmap": "noisy-base",
+        HEATMAP: (BASE, BLIND),
+        "heatmap-dropout": (HEATMAP,),
+        "teacher-heatmap": (HEATMAP,),
+        BLIND: (BASE,),
+        "noisy-base": (BASE,),
+        "noisy-heatmap": ("noisy-base",),
     }
 )
-"""Whom an arm is compared with."""
+"""Whom an arm is compared with, where a study has both."""

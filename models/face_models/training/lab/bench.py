@@ -14,19 +14,20 @@ import numpy as np
 from face_models.spec import sha256_of
 from face_models.training.checkpoint import Trained, load_trained
 from face_models.training.evaluation.protocol import UnusableInput
-from face_models.training.lab import answers, learning, lfw, photos, sight, starts
+from face_models.training.lab import answers, learning, lfw, maps, photos, sight, starts
 from face_models.training.lab.arms import ARMS, BASE, HEATMAP, Arm
 from face_models.training.lab.exposures import Exposure, sweep_exposures, table_exposures
 from face_models.training.lab.learning import NETWORK_FILE, Task
 from face_models.training.lab.photos import Frame, Photos, Rows
 from face_models.training.lab.settings import DISTILLED, IMAGENET, RANDOM, LabConfig, Study
-from face_models.training.lab.shelf import Artefact, Shelf
+from face_models.training.lab.shelf import Artefact, Shelf, listing
 from face_models.training.lab.sight import Sight
-from face_models.training.lab.sources import drawn
+from face_models.training.lab.sources import drawn, yaleb
 from face_models.training.lab.sources.gathering import keep_photos
 from face_models.training.views import TEACHER_FILE
 
-MAPS_FILE = "maps.npy"
+MAPS_FILE, AREAS_FILE = "maps.npy", "areas.npz"
+FILES = {"yaleb": (str(yaleb.FILE),), "identities": ("train/faces-*.parquet",)}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class FaceTable:
 
     data: Path
     cache: Path
-    fingerprint: str  # of drawn people; "" for those of the data folder
+    fingerprint: str
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Bench:
     shelf: Shelf = field(init=False)
     _photos: dict[str, Photos] = field(default_factory=dict)
     _teachers: dict[str, Sight] = field(default_factory=dict)
+    _listings: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shelf = Shelf(self.folders.runs / "lab")
@@ -86,7 +88,8 @@ class Bench:
     def faces_of(self, study: Study) -> FaceTable:
         """The training set beside a study's photos."""
         if study.source != "drawn":
-            return FaceTable(self.folders.data, self._cache_dir, "")
+            files = self._listing(*FILES["identities"])
+            return FaceTable(self.folders.data, self._cache_dir, files)
         made = self.drawn(study)
         return FaceTable(made.folder, made.folder / drawn.DECODED, made.fingerprint)
 
@@ -95,8 +98,12 @@ class Bench:
         return self.folders.runs / "cache"
 
     def photos_of(self, study: Study) -> tuple[Artefact, Photos]:
-        size_px = self.config.input_px
-        made_of = {"source": study.source, "settings": study.settings, "px": size_px}
+        made_of = {
+            "source": study.source,
+            "settings": study.settings,
+            "px": self.config.input_px,
+            "files": self._source_files(study),
+        }
         name = f"photos-{study.name}"
         made = self.shelf.take(name, made_of, lambda into: self._keep_photos(study, into))
         if made.fingerprint not in self._photos:
@@ -105,6 +112,18 @@ class Bench:
 
     def _keep_photos(self, study: Study, into: Path) -> None:
         keep_photos(study, self.data_of(study), self._cache_dir, self.config.input_px, into)
+
+    def _source_files(self, study: Study) -> str:
+        if study.source == "drawn":
+            return self.drawn(study).fingerprint
+        if study.source == "aihub":
+            return self._listing(f"{study.settings['folder']}/**/*")
+        return self._listing(*FILES[study.source])
+
+    def _listing(self, *patterns: str) -> str:
+        if patterns not in self._listings:
+            self._listings[patterns] = listing(self.folders.data, *patterns)
+        return self._listings[patterns]
 
     def validated(self, study: Study) -> Rows:
         _, found = self.photos_of(study)
@@ -117,6 +136,7 @@ class Bench:
         made_of = {
             "photos": self.photos_of(trial.study)[0].fingerprint,
             "validation_photos": trial.study.validation_photos,
+            "validation_seed": self.config.seed,
             "backbone": trial.backbone,
             "arm": {key: value for key, value in asdict(arm).items() if key != "told"},
             "seed": trial.seed,
@@ -158,7 +178,9 @@ class Bench:
         if earlier:
             return self.network(earlier).fingerprint
         name = trial.study.start.get(trial.backbone, RANDOM)
-        return sha256_of(starts.file_of(trial.backbone)) if name == DISTILLED else name
+        if name == DISTILLED:
+            return sha256_of(starts.file_of(trial.backbone))
+        return name if name in (RANDOM, IMAGENET) else self._listing(name)
 
     def _earlier(self, trial: Trial) -> Trial | None:
         if not trial.study.start_study:
@@ -174,6 +196,8 @@ class Bench:
         arm = ARMS[trial.arm]
         if arm.heat == "base":
             return self.network(trial.of_arm(arm.drawn_by)).fingerprint
+        if arm.heat == "teacher" and trial.study.source != "drawn":
+            return self._listing(str(TEACHER_FILE))
         return arm.heat
 
     def sight(self, trial: Trial) -> Sight:
@@ -199,14 +223,15 @@ class Bench:
         arm = ARMS[trial.arm]
         if arm.heat in ("none", "zero"):
             return None
-        kept: learning.Heats = np.load(self.maps(trial, arm).folder / MAPS_FILE, mmap_mode="r")
+        kept: learning.Heats = np.load(self.heatmaps(trial, arm).folder / MAPS_FILE, mmap_mode="r")
         return kept
 
-    def maps(self, trial: Trial, arm: Arm) -> Artefact:
+    def heatmaps(self, trial: Trial, arm: Arm) -> Artefact:
         kept, found = self.photos_of(trial.study)
         made_of = {
             "photos": kept.fingerprint,
             "validation_photos": trial.study.validation_photos,
+            "validation_seed": self.config.seed,
             "drawn_by": self._drawer_name(trial),
         }
         whose = "teacher" if arm.heat == "teacher" else f"{trial.backbone}-{trial.seed}"
@@ -256,6 +281,32 @@ class Bench:
 
         return answers.load(self.shelf.take(f"{what}-{trial}", made_of, make).folder)
 
+    # maps
+
+    def explained(self) -> Trial:
+        """The base network whose maps are compared."""
+        study = self.config.study(self.config.maps_study or self.config.studies[0].name)
+        return Trial(study, study.backbones[0], BASE, study.seeds[0])
+
+    def areas(self) -> dict[str, maps.Areas]:
+        """Deletion and insertion of every map, see maps.py."""
+        trial = self.explained()
+        made_of = {
+            "network": self.network(trial).fingerprint,
+            "photos": self.config.maps_photos,
+            "validation_photos": trial.study.validation_photos,
+            "validation_seed": self.config.seed,
+        }
+
+        def make(into: Path) -> None:
+            _, found = self.photos_of(trial.study)
+            rows = np.sort(self.validated(trial.study)[: self.config.maps_photos])
+            areas = maps.faithfulness(self.trained(trial), np.asarray(found.pixels[rows]))
+            np.savez(into / AREAS_FILE, **areas)  # type: ignore[arg-type]  # numpy's stub
+
+        with np.load(self.shelf.take("areas", made_of, make).folder / AREAS_FILE) as kept:
+            return {name: np.asarray(kept[name]) for name in kept.files}
+
     # LFW
 
     def lfw_scores(self, trial: Trial) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -277,7 +328,7 @@ class Bench:
     def _lfw_crops(self, study: Study, folder: Path) -> Artefact:
         frame: Frame = "aligned" if study.source == "identities" else "box"
         is_drawn = study.source == "drawn"
-        data = self.drawn(study).folder.name if is_drawn else self.config.lfw
+        data = self.drawn(study).fingerprint if is_drawn else self._listing(f"{folder.name}/**/*")
         made_of = {"lfw": data, "frame": frame, "px": self.config.input_px}
         return self.shelf.take(
             "lfw-crops",

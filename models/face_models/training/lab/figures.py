@@ -179,7 +179,7 @@ def _compared(bench: Bench, study: Study) -> list[Numbers]:
         rows += [
             _row(bench, study, (backbone, arm, rival), answers[arm], answers[rival], name)
             for arm in arms
-            for rival in [RIVALS.get(arm, "")]
+            for rival in RIVALS.get(arm, ())
             if rival in answers
             for name in CONDITIONS
         ]

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from pytorch_grad_cam import LayerCAM, ScoreCAM
 from torch import Tensor
+from tqdm import tqdm
 
 from face_models.training.checkpoint import Trained
 from face_models.training.gradcam import IdentityLogits
@@ -31,10 +32,11 @@ BLUR_SHARE = 0.08  # deviation of the blur that insertion starts from, in widths
 SPREAD_SHARE = 0.25  # deviation of the map that knows but where the middle is
 CONTROL = "middle of the face"
 LOGIT_SCALE = 30.0  # of cosines, as in training
+PHOTOS_AT_ONCE = 16
 
 Maps = NDArray[np.float32]  # (n, px, px)
 Drawer = Callable[[Trained, Tensor], Maps]
-Areas = NDArray[np.float64]  # (n,)
+Areas = NDArray[np.float64]
 
 
 def gradcam_plus_plus(base: Trained, rgb: Tensor) -> Maps:
@@ -49,11 +51,17 @@ def layer_cam(base: Trained, rgb: Tensor) -> Maps:
 
 
 def score_cam(base: Trained, rgb: Tensor) -> Maps:
-    """One forward pass a channel of the last map; its own progress bars are kept silent."""
+    """One forward pass a channel of the last map; its own progress bars are kept silent.
+
+    A photo at a time: the library holds a copy of it for every channel.
+    """
     logits = IdentityLogits(base.explained())
     quiet = contextlib.redirect_stderr(io.StringIO())
-    with quiet, torch.no_grad(), ScoreCAM(logits, [base.network.trunk[-1]]) as cam:
-        return np.asarray(cam(rgb, targets=None), dtype=np.float32)
+    drawn = []
+    for photo in torch.split(rgb, 1):
+        with quiet, torch.no_grad(), ScoreCAM(logits, [base.network.trunk[-1]]) as cam:
+            drawn.append(np.asarray(cam(photo, targets=None), dtype=np.float32))
+    return np.concatenate(drawn)
 
 
 def middle(_base: Trained, rgb: Tensor) -> Maps:
@@ -65,7 +73,8 @@ def middle(_base: Trained, rgb: Tensor) -> Maps:
 
 def anywhere(_base: Trained, rgb: Tensor) -> Maps:
     """As coarse as the others' last map of an input of 224 px, but drawn by chance."""
-    coarse = np.random.default_rng(0).random((len(rgb), 7, 7), dtype=np.float32)
+    chances = [np.random.default_rng(int(photo.sum())) for photo in rgb.double()]
+    coarse = [chance.random((7, 7), dtype=np.float32) for chance in chances]
     return np.stack([cv2.resize(one, rgb.shape[:1:-1]) for one in coarse])
 
 
@@ -81,16 +90,21 @@ DRAWERS: Mapping[str, Drawer] = MappingProxyType(
 METHODS = ("Grad-CAM++", "Layer-CAM", "Score-CAM")
 
 
-def faithfulness(base: Trained, pixels: NDArray[np.uint8]) -> dict[str, tuple[Areas, Areas]]:
-    """By map: deletion and insertion area of every photo, 0..1."""
-    rgb = enlarged(pixels, pixels.shape[1])
-    blurred = _blurred(rgb)
-    grey = torch.full_like(rgb, GREY_LEVEL)
-    answer = {}
-    for name, draw in DRAWERS.items():
-        ranks = _ranks(draw(base, rgb))
-        answer[name] = (_area(base, rgb, rgb, grey, ranks), _area(base, rgb, blurred, rgb, ranks))
-    return answer
+def faithfulness(base: Trained, pixels: NDArray[np.uint8]) -> dict[str, Areas]:
+    """By map, (2, n): deletion and insertion area of every photo, 0..1."""
+    found: dict[str, list[Areas]] = {name: [] for name in DRAWERS}
+    starts = tqdm(range(0, len(pixels), PHOTOS_AT_ONCE), "maps", unit="batch", leave=False)
+    for at in starts:
+        rgb = enlarged(pixels[at : at + PHOTOS_AT_ONCE], pixels.shape[1])
+        blurred, grey = _blurred(rgb), torch.full_like(rgb, GREY_LEVEL)
+        for name, draw in DRAWERS.items():
+            ranks = _ranks(draw(base, rgb))
+            deletion, insertion = (
+                _area(base, rgb, before, after, ranks)
+                for before, after in ((rgb, grey), (blurred, rgb))
+            )
+            found[name].append(np.stack([deletion, insertion]))
+    return {name: np.concatenate(areas, axis=1) for name, areas in found.items()}
 
 
 @torch.no_grad()

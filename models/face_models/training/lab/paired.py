@@ -1,8 +1,9 @@
 """An arm against its rival: people drawn with replacement, seeds too; signs flipped by person.
 
-Both arms are measured on every draw and subtracted there. The interval tells of other people and
-other trainings, the p-value (a paired permutation test) of these trainings alone; what is called
-shown passes both, and Holm's correction over all comparisons of a report's table.
+Both arms are measured on every draw and subtracted there. The interval tells of other people and,
+of several seeds, other trainings; the p-value (a paired permutation test: whose answers to a
+person's photos are whose) of these trainings alone. What is called shown passes both, and Holm's
+correction over all comparisons of one arm with one rival in a study.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Difference:
-    """Arm minus rival, mean over seeds and repeats; 95 % intervals; `p` of accuracy by person."""
+    """Arm minus rival, mean over seeds and repeats; 95 % intervals; `p` of macro-F1."""
 
     macro_f1: float
     macro_f1_interval: tuple[float, float]
@@ -59,7 +60,7 @@ def compare(
         accuracy=float(middle[1]),
         accuracy_interval=(float(low[1]), float(high[1])),
         by_seed={seed: float(found[0]) for seed, found in each.items()},
-        p=flip_test(_by_person(arm, rival, truth, people), resampling),
+        p=flip_test(arm, rival, truth, people, resampling),
     )
 
 
@@ -95,28 +96,61 @@ def _numbers(found: Score) -> tuple[float, float]:
     return found.macro_f1, found.accuracy
 
 
-def _by_person(arm: BySeed, rival: BySeed, truth: Rows, people: int) -> NDArray[np.float64]:
-    """Difference of the share of right answers, person by person; those with photos alone."""
-    gain = np.mean(
-        [
-            (np.mean([one == truth for one in arm[s]], axis=0))
-            - (np.mean([one == truth for one in rival[s]], axis=0))
-            for s in arm
-        ],
-        axis=0,
-    )
-    photos = np.bincount(truth, minlength=people)
-    return np.asarray((np.bincount(truth, gain, people) / np.maximum(photos, 1))[photos > 0])
+def flip_test(
+    arm: BySeed, rival: BySeed, truth: Rows, people: int, resampling: Resampling
+) -> float:
+    """Two-sided p of a macro-F1 difference so far from zero, if the arms' names meant nothing.
 
-
-def flip_test(differences: NDArray[np.float64], resampling: Resampling) -> float:
-    """Two-sided p of a mean so far from zero, if every sign could as well be the other."""
+    A flip hands all answers to one person's photos, of every seed and repeat, to the other arm.
+    """
+    here = np.unique(truth)
     random = np.random.default_rng(resampling.seed)
-    signs = random.choice(np.array([-1.0, 1.0]), (resampling.flips, len(differences)))
-    flipped = np.abs((signs * differences).mean(axis=1))
+    kept = random.integers(0, 2, (resampling.flips, len(here))).astype(np.float64)
+    as_it_is = np.ones((1, len(here)))
+    pairs = [
+        (_counted(ours, truth, people), _counted(theirs, truth, people))
+        for seed in arm
+        for ours, theirs in zip(arm[seed], _as_many(rival[seed], arm[seed]), strict=True)
+    ]
+    found = abs(float(np.mean([_swapped(as_it_is, *pair) for pair in pairs])))
+    flipped = np.abs(np.mean([_swapped(kept, *pair) for pair in pairs], axis=0))
     rounding = 1e-12
-    as_far = (flipped >= abs(differences.mean()) - rounding).sum()
+    as_far = (flipped >= found - rounding).sum()
     return float((1 + as_far) / (1 + resampling.flips))
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Answers of one training: `there` and `hits` by person, `claimed` by person and answer."""
+
+    there: NDArray[np.float64]
+    hits: NDArray[np.float64]
+    claimed: NDArray[np.float64]  # whose photos -> who they were taken for, both of people here
+
+
+def _counted(predicted: Rows, truth: Rows, people: int) -> _Counted:
+    here = np.unique(truth)
+    taken_for = np.zeros((people, people))
+    np.add.at(taken_for, (truth, predicted), 1)
+    among = taken_for[np.ix_(here, here)]
+    return _Counted(taken_for[here].sum(axis=1), np.diagonal(among).copy(), among)
+
+
+def _swapped(kept: NDArray[np.float64], ours: _Counted, theirs: _Counted) -> NDArray[np.float64]:
+    """(flips,): macro-F1 of the first minus the second, where `kept` (flips, people) is 1 or 0."""
+    first = _macro_f1(kept, ours, theirs)
+    return np.asarray(first - _macro_f1(1 - kept, ours, theirs))
+
+
+def _macro_f1(share: NDArray[np.float64], ours: _Counted, theirs: _Counted) -> NDArray[np.float64]:
+    hits = share * ours.hits + (1 - share) * theirs.hits
+    claimed = share @ ours.claimed + (1 - share) @ theirs.claimed
+    return np.asarray((2 * hits / (claimed + ours.there)).mean(axis=1))
+
+
+def _as_many(repeats: Sequence[Rows], others: Sequence[Rows]) -> Sequence[Rows]:
+    """Repeats are paired in their order; one that stands alone is paired with every other."""
+    return [repeats[number % len(repeats)] for number in range(len(others))]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -130,7 +164,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(difference: Difference, adjusted_p: float) -> str:
-    low, high = difference.accuracy_interval
+    low, high = difference.macro_f1_interval
     if adjusted_p >= LEVEL or low <= 0 <= high:
         return NOT_SHOWN
-    return BETTER if difference.accuracy > 0 else WORSE
+    return BETTER if difference.macro_f1 > 0 else WORSE

@@ -62,7 +62,9 @@ def draw_convergence(study: Numbers, path: Path) -> None:
     figure = Figure(figsize=(4 * len(networks), 6), layout="constrained")
     panels = figure.subplots(2, len(networks), squeeze=False)
     for column, (backbone, by_arm) in enumerate(networks.items()):
-        for row, last in ((0, None), (1, FIRST_EPOCHS)):
+        whole = max(len(curve) for one in by_arm.values() for curve in one["curves"].values())
+        first = min(FIRST_EPOCHS, max(2, whole // 2))
+        for row, last in ((0, None), (1, first)):
             axes = panels[row, column]
             for number, (arm, network) in enumerate(by_arm.items()):
                 _curves(axes, network, f"C{number}", arm, last)

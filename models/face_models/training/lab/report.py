@@ -59,7 +59,8 @@ def _provenance(document: Numbers) -> Iterator[str]:
         f"{source['data']}. Commit {source['commit']}, {source['date']}, {source['machine']}; "
         f"input {document['input_px']} px. Seeds of the networks stand by each study; conditions, "
         f"samples and draws: seed {settings['seed']}. {settings['bootstrap_draws']} draws of "
-        f"people and seeds, {settings['sign_flips']} sign flips."
+        f"people and seeds (LFW and maps: of people, of photos), {settings['sign_flips']} sign "
+        f"flips. Networks and answers were made at commit {', '.join(document['made_at'])}."
     )
     yield (
         'Figures of the paper stand in the columns "paper"; "not at hand" where neither the '
@@ -70,11 +71,15 @@ def _provenance(document: Numbers) -> Iterator[str]:
     repeats = settings["occlusion_repeats"]
     yield (
         "Noise, occlusion and brightness are laid on the measured photos (on learnt ones by the "
-        f"noisy arms alone), an occlusion at {repeats} places, averaged. The heatmap at a test is "
-        "drawn from the spoilt photo, of the person whom the drawing network sees there. Tables 1 "
+        f"noisy arms alone), an occlusion at {repeats} places, averaged, its share that of the face's "
+        "square (the longer side of its box). The heatmap at a test is drawn from the spoilt photo, of the person whom the drawing network sees there. Tables 1 "
         "and 2 have the severities of the paper's table "
-        "2; those of its table 1 are not at hand. Seeds are drawn along with people, but two or "
-        "three of them make a coarse interval: read it beside the spread (±) over the seeds."
+        "2; those of its table 1 are not at hand. Macro-F1 is the mean over the people who have "
+        "measured photos. Seeds are drawn along with people, but two or three of them make a "
+        "coarse interval, and one none: read it beside the spread (±) over the seeds. All seeds "
+        "of a study have the same start. A heatmap network starts with a fourth plane in its first "
+        "convolution, the mean of the other three: compare it with `blind`, too, which has that "
+        "plane and is told zeros."
     )
 
 
@@ -86,8 +91,8 @@ def _study(document: Numbers, name: str) -> Iterator[str]:
     yield tables.table_one(document, name, study)
     yield "### Heatmap against base, and beyond the paper: paired"
     yield (
-        "Difference of macro-F1 and of accuracy; p of a sign flip by person, Holm-adjusted within "
-        "arm and rival. " + _arms(study)
+        "Difference of macro-F1 and of accuracy; p and verdict are of macro-F1: answers swapped "
+        "person by person, Holm-adjusted within arm and rival. " + _arms(study)
     )
     yield tables.compared(study["compared"], arms=True)
     yield "### Figure 3: severity"

@@ -19,6 +19,7 @@ from face_models.training.lab.arms import BASE, HEATMAP
 from face_models.training.lab.bench import Bench, Trial
 from face_models.training.lab.figures import study_document
 from face_models.training.lab.pair_figures import lfw_document
+from face_models.training.lab.ready import check
 from face_models.training.lab.settings import LabConfig, Study
 from face_models.training.lab.shelf import Busy
 from face_models.training.provenance import provenance
@@ -33,6 +34,7 @@ def run(bench: Bench, people: Path, report_dir: Path) -> Numbers:
 
     `people`: folder of demo people, who are nobody, for the pictures.
     """
+    check(bench, people)
     torch.set_num_threads(bench.threads)
     cv2.setNumThreads(bench.threads)
     report_dir.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,7 @@ def _steps(bench: Bench) -> Iterator[Step]:
                 yield f"{trial}: forms", partial(bench.forms, trial)
             if study.name == bench.config.lfw_study and trial.arm in (BASE, HEATMAP):
                 yield f"{trial}: LFW", partial(bench.lfw_scores, trial)
+    yield "maps: deletion and insertion", bench.areas
     for config in bench.config.restored:
         yield f"masked faces: {config.stem}", partial(masked.network, bench, config)
     if bench.config.restored:
@@ -103,6 +106,7 @@ def _document(bench: Bench, people: Path, report_dir: Path) -> Numbers:
         document["restored"] = masked.figures(bench)
         restoration = masked.restoration(bench)
         draw_restored(document["restored"], people, restoration, report_dir / "restored.png")
+    document["made_at"] = sorted(bench.shelf.commits)
     return document
 
 
@@ -117,25 +121,20 @@ def _settings(config: LabConfig) -> Numbers:
 def _maps(bench: Bench, people: Path, report_dir: Path) -> Numbers:
     """Figure 2 as pictures; how faithful each map is, in numbers and against Grad-CAM++."""
     config = bench.config
-    study = config.study(config.maps_study or config.studies[0].name)
-    trial = Trial(study, study.backbones[0], BASE, study.seeds[0])
+    trial = bench.explained()
     base = bench.trained(trial)
     shown = overlays.demo_people(people, config.input_px)
     overlays.draw_conditions(base, shown, config.seed, report_dir / "conditions.png")
     overlays.draw_methods(base, shown, report_dir / "methods.png")
-    _, photos = bench.photos_of(study)
-    rows = np.sort(bench.validated(study)[: config.maps_photos])
-    areas = maps.faithfulness(base, np.asarray(photos.pixels[rows]))
+    areas = bench.areas()
     return {
         "network": str(trial),
-        "photos": len(rows),
+        "photos": areas[maps.CONTROL].shape[1],
         "areas": {name: _areas(areas, name, config) for name in areas},
     }
 
 
-def _areas(
-    areas: dict[str, tuple[maps.Areas, maps.Areas]], name: str, config: LabConfig
-) -> Numbers:
+def _areas(areas: dict[str, maps.Areas], name: str, config: LabConfig) -> Numbers:
     """Mean areas, and how they differ from those of the map that knows but the middle."""
     answer: Numbers = {}
     random = np.random.default_rng(config.seed)

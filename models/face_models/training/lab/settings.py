@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,7 +89,10 @@ class LabConfig:
 
 def read_config(path: Path) -> LabConfig:
     """Raises UnusableInput naming the key that is unknown, missing or of no known value."""
-    raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise UnusableInput(f"{path.name}: {error}.") from error
     raw["studies"] = tuple(_study(one, path) for one in raw.get("studies", []))
     raw["restored"] = tuple(path.parent / name for name in raw.get("restored", ()))
     config = _build(LabConfig, raw, path)
@@ -117,20 +120,37 @@ def _build(kind: type[T], values: Mapping[str, Any], path: Path) -> T:
 def _check(config: LabConfig, path: Path) -> None:
     names: list[str] = []
     for study in config.studies:
-        _among(study.source, SOURCES, f"{path.name}: source of {study.name}")
-        for backbone in (*study.backbones, *study.start):
-            _among(backbone, tuple(BACKBONES), f"{path.name}: backbone of {study.name}")
-        for arm in study.beyond:
-            _among(arm, tuple(ARMS), f"{path.name}: arm of {study.name}")
-        if study.start_study:
-            _among(study.start_study, names, f"{path.name}: start_study of {study.name}")
+        _check_study(study, names, f"{path.name}: {{}} of {study.name}".format)
         names.append(study.name)
+    if not names:
+        raise UnusableInput(f"{path.name} has no [[studies]].")
+    _unlike(names, f"{path.name}: names of studies")
+    _positive(config.occlusion_repeats, f"{path.name}: occlusion_repeats")
+    _positive(config.input_px, f"{path.name}: input_px")
+    if bool(config.lfw) != bool(config.lfw_study):
+        raise UnusableInput(f"{path.name}: lfw and lfw_study, or neither.")
     for key in ("lfw_study", "maps_study"):
         if getattr(config, key):
             _among(getattr(config, key), names, f"{path.name}: {key}")
-    if not names:
-        raise UnusableInput(f"{path.name} has no [[studies]].")
     _check_restored(config.restored)
+
+
+def _check_study(study: Study, earlier: list[str], called: Callable[[str], str]) -> None:
+    _among(study.source, SOURCES, called("source"))
+    for backbone in (*study.backbones, *study.start):
+        _among(backbone, tuple(BACKBONES), called("backbone"))
+    for backbone in study.beyond_backbones:
+        _among(backbone, study.backbones, called("beyond_backbones"))
+    for arm in study.beyond:
+        _among(arm, tuple(one for one in ARMS if one not in (BASE, HEATMAP)), called("arm"))
+        _among(ARMS[arm].drawn_by, (BASE, *study.beyond), called(f"who draws for {arm}"))
+    if bool(study.beyond) != bool(study.beyond_backbones):
+        raise UnusableInput(f"{called('beyond')}: arms and backbones, or neither.")
+    _unlike(study.seeds, called("seeds"))
+    _unlike(study.backbones, called("backbones"))
+    _positive(study.lesson.epochs, called("epochs"))
+    if study.start_study:
+        _among(study.start_study, earlier, called("start_study"))
 
 
 def _check_restored(runs: Sequence[Path]) -> None:
@@ -141,6 +161,18 @@ def _check_restored(runs: Sequence[Path]) -> None:
         raise UnusableInput(f"restored: {error}") from error
     if runs and kinds != set(KINDS):
         raise UnusableInput(f"restored: no run of kind {', '.join(sorted(set(KINDS) - kinds))}.")
+
+
+def _unlike(values: object, what: str) -> None:
+    if not isinstance(values, tuple | list) or not values:
+        raise UnusableInput(f"{what} is a list of one or more, not {values!r}.")
+    if len(set(values)) < len(values):
+        raise UnusableInput(f"{what}: {', '.join(map(str, values))} has one twice.")
+
+
+def _positive(value: object, what: str) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise UnusableInput(f"{what} is a whole number from 1 on, not {value!r}.")
 
 
 def _among(value: str, known: tuple[str, ...] | list[str], what: str) -> None:

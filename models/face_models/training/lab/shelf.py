@@ -12,11 +12,29 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-MADE_OF_FILE = "made_of.json"
+from face_models.training.provenance import current_commit
+
+MADE_OF_FILE, COMMIT_FILE = "made_of.json", "commit.txt"
 DIGITS = 12
+VERSION = 1  # to be raised with a change of code that makes something else of the same ingredients
+
+
+def listing(folder: Path, *patterns: str) -> str:
+    """A fingerprint of the files that match: their paths in the folder, sizes and times."""
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    rows = [
+        f"{file.relative_to(folder).as_posix()} {file.stat().st_size} {file.stat().st_mtime_ns}"
+        for file in files
+        if file.is_file()
+    ]
+    return _digest("\n".join(rows))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
 class Busy(Exception):
@@ -31,10 +49,14 @@ class Artefact:
 
 @dataclass
 class Shelf:
-    """`patient`: wait for what another process makes; else raise Busy."""
+    """`patient`: wait for what another process makes; else raise Busy.
+
+    `commits`: of the code that made what was taken.
+    """
 
     folder: Path
     patient: bool = True
+    commits: set[str] = field(default_factory=set)
 
     def take(
         self, name: str, made_of: Mapping[str, object], make: Callable[[Path], None]
@@ -44,12 +66,14 @@ class Shelf:
         Raises:
             Busy: another process makes it, and the shelf is not patient.
         """
-        told = json.dumps(made_of, indent=1, sort_keys=True, ensure_ascii=False)
-        fingerprint = hashlib.sha256(told.encode()).hexdigest()[:DIGITS]
+        versioned = {**made_of, "version": VERSION}
+        told = json.dumps(versioned, indent=1, sort_keys=True, ensure_ascii=False)
+        fingerprint = _digest(told)
         final = self.folder / f"{name}-{fingerprint}"
         if not final.exists():
             with self._lock(final):
                 _make(final, told, make)
+        self.commits.add((final / COMMIT_FILE).read_text(encoding="utf-8"))
         return Artefact(final, fingerprint)
 
     @contextmanager
@@ -70,4 +94,5 @@ def _make(final: Path, told: str, make: Callable[[Path], None]) -> None:
     partial.mkdir(exist_ok=True)
     (partial / MADE_OF_FILE).write_text(told, encoding="utf-8")
     make(partial)
+    (partial / COMMIT_FILE).write_text(current_commit(), encoding="utf-8")
     partial.rename(final)

@@ -1,7 +1,7 @@
 """Where the laboratory's networks start: weights of this repository, in half precision.
 
-They learnt the teacher's answers by the configs of models/configs/lab/starts, from photos of nobody
-whom the laboratory measures.
+They learnt the teacher's answers by the configs of models/configs/lab/starts, without the people
+who are measured, as far as those are named: a few dozen unnamed photos may be theirs.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from face_models.training.checkpoint import CHECKPOINTS_DIR, Trained
+from face_models.training.evaluation.protocol import UnusableInput
 from face_models.training.network import FaceNetwork
 
-TRUNK = "trunk."
+LEAST_SHARE = 0.5  # of the trunk: a file may lack its last block
+TRUNK, PREFIX = "trunk.", "start-"
 
 
 def file_of(backbone: str, folder: Path = CHECKPOINTS_DIR) -> Path:
-    return folder / f"start-{backbone}.safetensors"
+    return folder / f"{PREFIX}{backbone}.safetensors"
 
 
 def keep(trained: Trained, folder: Path = CHECKPOINTS_DIR) -> Path:
@@ -39,9 +41,17 @@ def _halved(weight: torch.Tensor) -> torch.Tensor:
 
 
 def start_from(network: FaceNetwork, file: Path) -> None:
-    """Fills an RGB network from a kept start, or its trunk from a file of backbone weights."""
+    """Fills an RGB network from a kept start, or its trunk from a file of backbone weights.
+
+    Raises:
+        UnusableInput: the file has weights of another network, or of less than half of the trunk.
+    """
     weights = load_file(file)
-    if any(name.startswith(TRUNK) for name in weights):
-        network.load_state_dict(weights)
-    else:
-        network.trunk.load_state_dict(weights, strict=False)
+    whole = any(name.startswith(TRUNK) for name in weights)
+    filled = network if whole else network.trunk
+    wanted = filled.state_dict()
+    strangers = sorted(set(weights) - set(wanted))
+    if strangers or len(weights) < len(wanted) * (1.0 if whole else LEAST_SHARE):
+        told = f"it has {', '.join(strangers[:3])}" if strangers else "it has too few weights"
+        raise UnusableInput(f"{file.name} is no start of this backbone: {told}.")
+    filled.load_state_dict(weights, strict=whole)

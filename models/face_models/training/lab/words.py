@@ -32,6 +32,8 @@ def _study(name: str, study: Numbers) -> Iterator[str]:
     for arm, rival in dict.fromkeys((row["arm"], row["rival"]) for row in rows):
         asked = [row for row in rows if (row["arm"], row["rival"]) == (arm, rival)]
         yield f"**{name}: {arm} against {rival}.** {_tally(asked)} {_shown(asked)}".strip()
+    if len(study["seeds"]) == 1:
+        yield f"**{name}** has one seed: what is shown there, is shown of these trainings alone."
     yield f"**{name}: slopes.** {_slopes(study)}"
 
 
@@ -46,26 +48,27 @@ def _tally(rows: Sequence[Numbers]) -> str:
 
 def _shown(rows: Sequence[Numbers]) -> str:
     return " ".join(
-        f"{SHORT[row['backbone']]}, {row['condition']}: {row['verdict']}, accuracy "
-        f"{row['accuracy']:+.3f} {interval(row['accuracy_interval'])}, macro-F1 "
-        f"{row['macro_f1']:+.3f}."
+        f"{SHORT[row['backbone']]}, {row['condition']}: {row['verdict']}, macro-F1 "
+        f"{row['macro_f1']:+.3f} {interval(row['macro_f1_interval'])}, accuracy "
+        f"{row['accuracy']:+.3f}."
         for row in rows
         if row["verdict"] != NOT_SHOWN
     )
 
 
 def _slopes(study: Numbers) -> str:
-    """How often the heatmap network's curve falls less; a count, not a test."""
+    """How often the heatmap network's curve falls less, where the base network's falls."""
     pairs = [
         (networks[HEATMAP]["slopes"][title], slope)
         for networks in study["networks"].values()
         for title, slope in networks["base"]["slopes"].items()
+        if slope < 0
     ]
     flatter = sum(ours > theirs for ours, theirs in pairs)
     return (
         f"The heatmap network's macro-F1 falls less with severity than the base network's in "
-        f"{flatter} of {len(pairs)} curves (counted, not tested; a network that starts lower has "
-        "less to lose)."
+        f"{flatter} of the {len(pairs)} curves that fall (counted, not tested; a network that "
+        "starts lower has less to lose)."
     )
 
 
@@ -77,7 +80,8 @@ def _lfw(lfw: Numbers) -> Iterator[str]:
             continue
         yield (
             f"**LFW, {SHORT[backbone]}.** AUC of heatmap minus base {difference:+.4f} "
-            f"{interval(bounds, 4)}: {_side(bounds, 'higher', 'lower')}."
+            f"{interval(bounds, 4)}: {_side(bounds, 'higher', 'lower')} (other people, these "
+            "trainings; not adjusted for several backbones)."
         )
 
 

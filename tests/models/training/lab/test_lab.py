@@ -9,8 +9,19 @@ import pytest
 
 from face_models.cli import main
 from face_models.training.evaluation.protocol import UnusableInput
-from face_models.training.lab import learning, masked, report, tables
+from face_models.training.lab import (
+    answers,
+    bench,
+    learning,
+    lfw,
+    maps,
+    masked,
+    report,
+    starts,
+    tables,
+)
 from face_models.training.lab.arms import ARMS
+from face_models.training.lab.ready import check
 from face_models.training.lab.settings import read_config
 
 pytestmark = pytest.mark.training
@@ -79,6 +90,10 @@ def test_a_second_run_makes_nothing_anew(
     before = sorted((runs / "lab").iterdir())
     monkeypatch.setattr(learning, "learn", None)
     monkeypatch.setattr(learning, "precompute", None)
+    monkeypatch.setattr(answers, "predict", None)
+    monkeypatch.setattr(lfw, "keep_scores", None)
+    monkeypatch.setattr(maps, "faithfulness", None)
+    monkeypatch.setattr(bench, "keep_photos", None)
     monkeypatch.setattr(masked, "train", None)
     monkeypatch.setattr(masked, "evaluate", None)
     (written / "report.md").unlink()
@@ -121,7 +136,10 @@ def test_a_figure_of_the_paper_stands_where_the_config_holds_it() -> None:
         ('name = "a"\ninput_px = 64\n', "no \\[\\[studies\\]\\]"),
         ('name = "a"\ninput_px = 64\ncolour = 1\n' + STUDY, "LabConfig has no key colour"),
         ('name = "a"\n' + STUDY, "input_px"),
-        ('name = "a"\ninput_px = 64\nlfw_study = "two"\n' + STUDY, "lfw_study is one of one"),
+        (
+            'name = "a"\ninput_px = 64\nlfw = "l"\nlfw_study = "two"\n' + STUDY,
+            "lfw_study is one of one",
+        ),
         ('name = "a"\ninput_px = 64\n' + STUDY + 'start_study = "one"\n', "none yet, not 'one'"),
         ('name = "a"\ninput_px = 64\n' + STUDY + 'beyond = ["magic"]\n', "arm of one is one of"),
         (
@@ -134,6 +152,24 @@ def test_a_figure_of_the_paper_stands_where_the_config_holds_it() -> None:
             'name = "a"\ninput_px = 64\n' + STUDY.replace("epochs = 1", "epoch = 1"),
             "Lesson has no key epoch",
         ),
+        ('name = "a"\ninput_px = 0\n' + STUDY, "input_px is a whole number from 1 on, not 0"),
+        ('name = "a"\ninput_px = "64"\n' + STUDY, "input_px is a whole number"),
+        ('name = "a"\ninput_px = 64\nlfw_study = "one"\n' + STUDY, "lfw and lfw_study, or neither"),
+        ('name = "a"\ninput_px = 64\n' + STUDY + STUDY, "names of studies: one, one has one twice"),
+        ('name = "a"\ninput_px = 64\n' + STUDY.replace("[1]", "[1, 1]"), "seeds of one: 1, 1"),
+        ('name = "a"\ninput_px = 64\n' + STUDY.replace("[1]", "[]"), "seeds of one is a list"),
+        ('name = "a"\ninput_px = 64\n' + STUDY.replace("[1]", "1"), "seeds of one is a list"),
+        ('name = "a"\ninput_px = 64\n' + STUDY + 'beyond = ["blind"]\n', "or neither"),
+        ('name = "a"\ninput_px = 64\n' + STUDY + 'beyond = ["heatmap"]\n', "arm of one is one of"),
+        (
+            'name = "a"\ninput_px = 64\n' + STUDY + 'beyond = ["noisy-heatmap"]\n',
+            "who draws for noisy-heatmap of one",
+        ),
+        (
+            'name = "a"\ninput_px = 64\n' + STUDY.replace("epochs = 1", "epochs = 0"),
+            "epochs of one is a whole number",
+        ),
+        ("name = ", "wrong.toml"),
     ],
 )
 def test_a_config_that_cannot_be_meant_is_refused(
@@ -157,3 +193,28 @@ def test_masked_faces_need_a_network_of_every_kind(tmp_path: Path) -> None:
     (tmp_path / "wrong.toml").write_text(text)
     with pytest.raises(UnusableInput, match="no run of kind age, restoration"):
         read_config(tmp_path / "wrong.toml")
+
+
+def test_what_is_missing_is_told_before_anything_is_learnt(tmp_path: Path) -> None:
+    study = STUDY.replace('"drawn"', '"yaleb"') + 'start = {shufflenet_v2_x1_0 = "no-such-file"}\n'
+    lists = 'lfw = "lfw"\nlfw_study = "one"\n'
+    (tmp_path / "wrong.toml").write_text(f'name = "a"\ninput_px = 64\n{lists}{study}')
+    told = bench.Bench(
+        read_config(tmp_path / "wrong.toml"), bench.Folders(tmp_path, tmp_path / "runs"), 1
+    )
+    with pytest.raises(UnusableInput, match=r"no-people.*pairs\.csv.*no-such-file: not there"):
+        check(told, tmp_path / "no-people")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_start_that_nobody_has_kept_yet_is_told_with_the_way_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starts, "file_of", lambda name: tmp_path / f"{starts.PREFIX}{name}")
+    study = STUDY.replace('"drawn"', '"yaleb"') + 'start = {shufflenet_v2_x1_0 = "distilled"}\n'
+    (tmp_path / "wrong.toml").write_text(f'name = "a"\ninput_px = 64\n{study}')
+    told = bench.Bench(
+        read_config(tmp_path / "wrong.toml"), bench.Folders(tmp_path, tmp_path / "runs"), 1
+    )
+    with pytest.raises(UnusableInput, match="face-models lab start"):
+        check(told, tmp_path)

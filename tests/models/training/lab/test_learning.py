@@ -15,19 +15,22 @@ import torch
 from safetensors.torch import save_file
 
 from face_models.training.checkpoint import Trained, load_trained
+from face_models.training.evaluation.protocol import UnusableInput
 from face_models.training.lab import learning, maps, sight, starts
+from face_models.training.lab import shelf as shelf_module
 from face_models.training.lab.answers import FORMS
 from face_models.training.lab.arms import ARMS
 from face_models.training.lab.learning import CURVE_FILE, NETWORK_FILE, Task
 from face_models.training.lab.photos import LIGHTS, Photos
 from face_models.training.lab.run import work
 from face_models.training.lab.settings import Lesson
-from face_models.training.lab.shelf import Busy, Shelf
+from face_models.training.lab.shelf import Busy, Shelf, listing
 from face_models.training.lab.sources import drawn
 from face_models.training.lab.sources.crop import square_crop
 from face_models.training.lab.sources.drawn_teacher import write_teacher
 from face_models.training.network import FaceNetwork
 from face_models.training.pixels import enlarged
+from face_models.training.provenance import current_commit
 
 pytestmark = pytest.mark.training
 
@@ -128,6 +131,15 @@ def test_a_start_of_backbone_weights_alone_fills_the_trunk(base: Trained, tmp_pa
         torch.testing.assert_close(weight, trunk[name])
 
 
+def test_weights_of_another_backbone_are_no_start(base: Trained, tmp_path: Path) -> None:
+    starts.keep(base, tmp_path)
+    with pytest.raises(UnusableInput, match=r"no start of this backbone: it has trunk\.conv1"):
+        learning.start_network("mobilenet_v3_large", starts.file_of(BACKBONE, tmp_path), heat=False)
+    save_file({"conv1.0.weight": torch.zeros(24, 3, 3, 3)}, tmp_path / "few")
+    with pytest.raises(UnusableInput, match="too few"):
+        learning.start_network(BACKBONE, tmp_path / "few", heat=False)
+
+
 def test_all_arms_of_a_seed_see_the_same_photos_mirrored_alike(photos: Photos) -> None:
     heats = np.random.default_rng(0).random((len(photos.name), PX, PX)).astype(np.float16)
     base_task, heat_task = _task(photos), _task(photos, "heatmap-dropout", heats=heats)
@@ -185,8 +197,14 @@ def test_the_heatmap_network_starts_as_its_base_with_a_wider_first_layer(
     learning.learn(_task(photos, epochs=1), BACKBONE, "random", tmp_path)
     start = load_trained(tmp_path / NETWORK_FILE).network
     wide = learning.start_network(BACKBONE, tmp_path, heat=True)
-    assert torch.equal(wide.embedding.weight, start.embedding.weight)
-    assert next(w for w in wide.parameters() if w.ndim == 4).shape[1] == 4
+    ours, theirs = wide.state_dict(), start.state_dict()
+    first = next(name for name, weight in ours.items() if weight.ndim == 4)
+    assert ours[first].shape[1] == 4
+    torch.testing.assert_close(ours[first][:, :3], theirs[first])
+    torch.testing.assert_close(ours[first][:, 3], theirs[first].mean(dim=1))
+    assert ours.keys() == theirs.keys()
+    for name in ours.keys() - {first}:
+        torch.testing.assert_close(ours[name], theirs[name])
 
 
 def test_the_teachers_last_map_is_affine_to_its_embedding(tmp_path: Path, photos: Photos) -> None:
@@ -251,11 +269,14 @@ def test_a_map_of_where_the_network_looks_is_found_faithful(
     monkeypatch.setattr(maps, "DRAWERS", drawers)
     network = Trained("spot", SpotNetwork(), torch.eye(2))  # type: ignore[arg-type]
     found = maps.faithfulness(network, photos)
+    assert found["right"].shape == (2, 2)
     assert (found["right"][0] < found["wrong"][0] - 0.3).all()
     assert (found["right"][1] > found["wrong"][1] + 0.3).all()
 
 
-def test_an_artefact_is_made_once_and_anew_of_other_ingredients(tmp_path: Path) -> None:
+def test_an_artefact_is_made_once_and_anew_of_other_ingredients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = []
 
     def make(into: Path) -> None:
@@ -272,6 +293,20 @@ def test_an_artefact_is_made_once_and_anew_of_other_ingredients(tmp_path: Path) 
     assert first == again != other
     assert made == [["made_of.json"], ["made_of.json", "trace"], ["made_of.json"]]
     assert '"seed": 1' in (first.folder / "made_of.json").read_text()
+    assert shelf.commits == {current_commit()}
+    monkeypatch.setattr(shelf_module, "VERSION", 0)
+    assert shelf.take("network", {"seed": 1}, make).folder not in (first.folder, other.folder)
+
+
+def test_changed_files_are_other_ingredients(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "a.json").write_text("1")
+    before = listing(tmp_path, "one/**/*")
+    assert listing(tmp_path, "one/**/*") == before
+    (tmp_path / "one" / "a.json").write_text("12")
+    changed = listing(tmp_path, "one/**/*")
+    (tmp_path / "one" / "b.json").write_text("1")
+    assert len({before, changed, listing(tmp_path, "one/**/*")}) == 3
 
 
 def test_what_another_process_makes_is_left_to_it_or_waited_for(tmp_path: Path) -> None:

@@ -62,17 +62,44 @@ def test_a_great_difference_is_shown_with_its_side(ours: float, theirs: float, t
     arm = {seed: [_guesses(ours, seed), _guesses(ours, seed + 10)] for seed in (1, 2, 3)}
     rival = {seed: [_guesses(theirs, seed + 20)] for seed in (1, 2, 3)}
     found = compare(arm, rival, TRUTH, PEOPLE, MANY)
-    low, high = found.accuracy_interval
-    assert low < found.accuracy < high
+    low, high = found.macro_f1_interval
+    assert low < found.macro_f1 < high
     assert set(found.by_seed) == {1, 2, 3}
     assert verdict(found, found.p) == told
     assert verdict(found, 0.06) == NOT_SHOWN
 
 
-def test_the_sign_flips_find_the_exact_p_of_a_small_sample() -> None:
-    """Of four equal differences 2 of 16 sign patterns are as far from zero."""
-    p = flip_test(np.full(4, 0.1), Resampling(draws=1, flips=20000, seed=1))
-    assert p == pytest.approx(2 / 16, abs=0.01)
+FLIPS = Resampling(draws=1, flips=20000, seed=1)
+
+
+def test_four_people_whom_one_arm_alone_knows_are_found_by_chance_in_two_of_sixteen_ways() -> None:
+    truth = np.arange(4)
+    nobody_here = np.full(4, 4)
+    assert flip_test({1: [truth]}, {1: [nobody_here]}, truth, 5, FLIPS) == pytest.approx(
+        2 / 16, abs=0.01
+    )
+
+
+def test_the_swaps_find_the_exact_p_of_a_macro_f1_difference() -> None:
+    """Against every way to hand a person's answers to the other arm, measured one by one."""
+    people, truth = 6, np.repeat(np.arange(6), 3)
+    random = np.random.default_rng(4)
+    arm, rival = (
+        {seed: [np.where(random.random(18) < share, truth, random.integers(0, 6, 18))]}
+        for seed, share in ((1, 0.8), (1, 0.4))
+    )
+
+    def difference(swapped: np.ndarray) -> float:
+        ours, theirs = (
+            np.where(swapped[truth], b[1][0], a[1][0]) for a, b in ((arm, rival), (rival, arm))
+        )
+        return score(ours, truth, people).macro_f1 - score(theirs, truth, people).macro_f1
+
+    ways = [(np.arange(64)[way] >> np.arange(6)) & 1 == 1 for way in range(64)]
+    found = np.abs([difference(way) for way in ways])
+    exact = (found >= found[0] - 1e-12).mean()
+    assert 0.02 < exact < 0.9
+    assert flip_test(arm, rival, truth, people, FLIPS) == pytest.approx(exact, abs=0.02)
 
 
 def test_holms_correction_is_that_of_a_worked_example() -> None:
@@ -98,11 +125,15 @@ def test_a_slope_is_the_change_for_a_tenth_of_severity_from_the_photo_as_it_is()
 def _document(told: str, low: float, high: float) -> dict[str, object]:
     row = {
         "backbone": "shufflenet_v2_x1_0", "arm": "heatmap", "rival": "base",
-        "condition": "occlusion", "accuracy": (low + high) / 2, "accuracy_interval": (low, high),
-        "macro_f1": 0.1, "verdict": told,
+        "condition": "occlusion", "macro_f1": (low + high) / 2, "macro_f1_interval": (low, high),
+        "accuracy": 0.1, "verdict": told,
     }  # fmt: skip
-    network = {"base": {"slopes": {"occlusion": -0.2}}, "heatmap": {"slopes": {"occlusion": -0.1}}}
-    study = {"compared": [row], "networks": {"shufflenet_v2_x1_0": network}}
+    network = {
+        "base": {"slopes": {"occlusion": -0.2, "brightness, brighter": 0.1}},
+        "heatmap": {"slopes": {"occlusion": -0.1, "brightness, brighter": 0.3}},
+    }
+    networks = {"shufflenet_v2_x1_0": network}
+    study = {"compared": [row], "networks": networks, "seeds": [1]}
     lfw = {
         "heatmap_minus_base": {
             "auc": {"shufflenet_v2_x1_0": (low + high) / 2},
@@ -117,9 +148,12 @@ def _document(told: str, low: float, high: float) -> dict[str, object]:
 def test_the_words_say_what_the_figures_say() -> None:
     better = "\n".join(findings(_document(BETTER, 0.02, 0.1)))
     assert "1 are shown better, 0 worse, 0 show nothing" in better
-    assert "ShuffleNetV2, occlusion: better, accuracy +0.060 [+0.020, +0.100]" in better
+    assert "ShuffleNetV2, occlusion: better, macro-F1 +0.060 [+0.020, +0.100]" in better
     assert "[+0.0200, +0.1000]: higher" in better
-    assert "falls less with severity than the base network's in 1 of 1 curves" in better
+    assert "one seed" in better
+    assert (
+        "falls less with severity than the base network's in 1 of the 1 curves that fall" in better
+    )
     assert "deletion +0.060 [+0.020, +0.100], less faithful" in better
     nothing = "\n".join(findings(_document(NOT_SHOWN, -0.02, 0.1)))
     assert "0 are shown better, 0 worse, 1 show nothing" in nothing

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
+from face_models.errors import PhotoError
 from face_models.photo import read_photo
 from face_models.training.evaluation.protocol import PHOTO_SUFFIXES, UnusableInput
 from face_models.training.lab.photos import LIGHTS, Shot
@@ -64,7 +65,11 @@ def find_records(folder: Path, layout: Layout) -> list[Record]:
 
 def shots(records: list[Record], folder: Path, size_px: int) -> Iterator[Shot]:
     for one in records:
-        picture = read_photo(one.photo.read_bytes())
+        try:
+            picture = read_photo(one.photo.read_bytes())
+        except PhotoError as error:
+            name = one.photo.relative_to(folder)
+            raise UnusableInput(f"{name} cannot be read: {error}") from error
         x, y, width, height = (side * picture.scale for side in one.box)
         crop = square_crop(picture.rgb, (x, y, width, height), size_px)
         yield Shot(crop, one.person, one.light, one.photo.relative_to(folder).as_posix())
@@ -75,15 +80,21 @@ def _record(file: Path, layout: Layout) -> Record:
         told = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise UnusableInput(f"{file.name} is no JSON: {error}.") from error
-    named_light = str(_at(told, layout.light) or file.parent.name)
+    named_light = _named(told, layout.light, file.parent)
     light = layout.lights.get(named_light, named_light)
     if light not in LIGHTS:
         raise UnusableInput(
             f"{file.name}: light {named_light!r} is none of {', '.join(LIGHTS)}; "
             "`lights` in the study's settings maps other words."
         )
-    person = str(_at(told, layout.person) or file.parent.parent.name)
+    person = _named(told, layout.person, file.parent.parent)
     return Record(_photo_of(file), person, light, _box(_at(told, layout.box), layout, file))
+
+
+def _named(told: object, path: str, folder: Path) -> str:
+    """By the JSON, else by the folder; 0 is a name, too."""
+    value = _at(told, path)
+    return folder.name if value is None or value == "" else str(value)
 
 
 def _at(told: object, path: str) -> object:
