@@ -71,9 +71,10 @@ def _provenance(document: Numbers) -> Iterator[str]:
     repeats = settings["occlusion_repeats"]
     yield (
         "Noise, occlusion and brightness are laid on the measured photos (on learnt ones by the "
-        f"noisy arms alone), an occlusion at {repeats} places, averaged, its share that of the face's "
-        "square (the longer side of its box). The heatmap at a test is drawn from the spoilt photo, of the person whom the drawing network sees there. Tables 1 "
-        "and 2 have the severities of the paper's table "
+        f"noisy arms alone), an occlusion at {repeats} places, averaged, its share that of the "
+        "face's square (the longer side of its box). The heatmap at a test is drawn from the "
+        "spoilt photo, of the person whom the drawing network sees there. Tables 1 and 2 have the "
+        "severities of the paper's table "
         "2; those of its table 1 are not at hand. Macro-F1 is the mean over the people who have "
         "measured photos. Seeds are drawn along with people, but two or three of them make a "
         "coarse interval, and one none: read it beside the spread (±) over the seeds. All seeds "
