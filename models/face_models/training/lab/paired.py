@@ -101,7 +101,8 @@ def flip_test(
 ) -> float:
     """Two-sided p of a macro-F1 difference so far from zero, if the arms' names meant nothing.
 
-    A flip hands all answers to one person's photos, of every seed and repeat, to the other arm.
+    A flip hands all answers to one person's photos, of every seed and repeat, to the other arm;
+    both arms have the same repeats.
     """
     here = np.unique(truth)
     random = np.random.default_rng(resampling.seed)
@@ -110,7 +111,7 @@ def flip_test(
     pairs = [
         (_counted(ours, truth, people), _counted(theirs, truth, people))
         for seed in arm
-        for ours, theirs in zip(arm[seed], _as_many(rival[seed], arm[seed]), strict=True)
+        for ours, theirs in zip(arm[seed], rival[seed], strict=True)
     ]
     found = abs(float(np.mean([_swapped(as_it_is, *pair) for pair in pairs])))
     flipped = np.abs(np.mean([_swapped(kept, *pair) for pair in pairs], axis=0))
@@ -146,11 +147,6 @@ def _macro_f1(share: NDArray[np.float64], ours: _Counted, theirs: _Counted) -> N
     hits = share * ours.hits + (1 - share) * theirs.hits
     claimed = share @ ours.claimed + (1 - share) @ theirs.claimed
     return np.asarray((2 * hits / (claimed + ours.there)).mean(axis=1))
-
-
-def _as_many(repeats: Sequence[Rows], others: Sequence[Rows]) -> Sequence[Rows]:
-    """Repeats are paired in their order; one that stands alone is paired with every other."""
-    return [repeats[number % len(repeats)] for number in range(len(others))]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

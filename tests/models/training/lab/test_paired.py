@@ -60,7 +60,7 @@ def test_an_arm_beside_itself_is_no_difference() -> None:
 @pytest.mark.parametrize(("ours", "theirs", "told"), [(0.9, 0.3, BETTER), (0.3, 0.9, WORSE)])
 def test_a_great_difference_is_shown_with_its_side(ours: float, theirs: float, told: str) -> None:
     arm = {seed: [_guesses(ours, seed), _guesses(ours, seed + 10)] for seed in (1, 2, 3)}
-    rival = {seed: [_guesses(theirs, seed + 20)] for seed in (1, 2, 3)}
+    rival = {seed: [_guesses(theirs, seed + 20), _guesses(theirs, seed + 30)] for seed in (1, 2, 3)}
     found = compare(arm, rival, TRUTH, PEOPLE, MANY)
     low, high = found.macro_f1_interval
     assert low < found.macro_f1 < high
