@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from face_models.spec import sha256_of
+from face_models.training import starts
 from face_models.training.checkpoint import Trained, load_trained
 from face_models.training.evaluation.protocol import UnusableInput
-from face_models.training.lab import answers, learning, lfw, maps, photos, sight, starts
+from face_models.training.lab import answers, learning, lfw, maps, photos, sight
 from face_models.training.lab.arms import ARMS, BASE, HEATMAP, Arm
 from face_models.training.lab.exposures import Exposure, sweep_exposures, table_exposures
 from face_models.training.lab.learning import NETWORK_FILE, Task

@@ -25,11 +25,11 @@ from face_models.training.lab.arms import Arm
 from face_models.training.lab.photos import Photos, Rows
 from face_models.training.lab.settings import IMAGENET, Lesson
 from face_models.training.lab.sight import BATCH, Sight, of_network
-from face_models.training.lab.starts import start_from
 from face_models.training.lesson import schedule
 from face_models.training.network import FaceNetwork, continued
 from face_models.training.pixels import enlarged
 from face_models.training.robustness.conditions import PAPER_NOISE, add_noise
+from face_models.training.starts import start_from
 
 NETWORK_FILE, CURVE_FILE, CHECKPOINT_FILE = "network.safetensors", "curve.json", "checkpoint.pt"
 NORM_MOMENTUM = 0.1  # MobileNetV3's own 0.01 would still remember the start after a short lesson

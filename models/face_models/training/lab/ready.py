@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from face_models.training import starts
 from face_models.training.evaluation.protocol import UnusableInput
-from face_models.training.lab import starts
 from face_models.training.lab.arms import ARMS
 from face_models.training.lab.bench import Bench
 from face_models.training.lab.settings import DISTILLED, IMAGENET, RANDOM, Study

@@ -7,14 +7,14 @@ under a lock that dies with its process: several processes on one shelf share th
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from face_models.training.lock import locked
 from face_models.training.provenance import current_commit
 
 MADE_OF_FILE, COMMIT_FILE = "made_of.json", "commit.txt"
@@ -71,20 +71,14 @@ class Shelf:
         fingerprint = _digest(told)
         final = self.folder / f"{name}-{fingerprint}"
         if not final.exists():
-            with self._lock(final):
+            with ExitStack() as held:
+                try:
+                    held.enter_context(locked(final, self.patient))
+                except BlockingIOError as error:
+                    raise Busy(final.name) from error
                 _make(final, told, make)
         self.commits.add((final / COMMIT_FILE).read_text(encoding="utf-8"))
         return Artefact(final, fingerprint)
-
-    @contextmanager
-    def _lock(self, final: Path) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with final.with_name(final.name + ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if self.patient else fcntl.LOCK_NB))
-            except BlockingIOError as error:
-                raise Busy(final.name) from error
-            yield
 
 
 def _make(final: Path, told: str, make: Callable[[Path], None]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from face_models.cli import main
+from face_models.training import starts
 from face_models.training.evaluation.protocol import UnusableInput
 from face_models.training.lab import (
     answers,
@@ -17,7 +18,6 @@ from face_models.training.lab import (
     maps,
     masked,
     report,
-    starts,
     tables,
 )
 from face_models.training.lab.arms import ARMS

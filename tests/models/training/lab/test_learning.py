@@ -14,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from face_models.training import starts
 from face_models.training.checkpoint import Trained, load_trained
 from face_models.training.evaluation.protocol import UnusableInput
-from face_models.training.lab import learning, maps, sight, starts
+from face_models.training.lab import learning, maps, sight
 from face_models.training.lab import shelf as shelf_module
 from face_models.training.lab.answers import FORMS
 from face_models.training.lab.arms import ARMS
