@@ -25,7 +25,9 @@ LARGEST_LOG_SIZE: Final = 6.0  # e^6 cells: larger than any view, and exp() stay
 
 INPUT_SIDE_PX: Final = 320
 FINE_SIDES_PX: Final = (640, 1280)
-MARGIN_VIEW_SHARE: Final = 0.5  # of the input side: a face that fills the frame shows its outline
+COARSE_SHARE: Final = 0.6  # of the input side: from there large faces are seen better,
+COARSE_MARGIN_SHARE: Final = 0.1  # and a face that fills the frame shows its outline
+COARSE_SCORE: Final = 0.5  # it must be surer there: from afar a smear looks like a face
 LANDMARKS_NEED_PX: Final = 40.0  # height in a view below which a closer look betters the landmarks
 STEEP_COSINE: Final = 0.7  # of the angle from the photo's upright: about 45 degrees
 
@@ -110,8 +112,9 @@ class Detector:
     def search(self, rgb: Rgb) -> list[Detection]:
         """Rough landmarks of at most 64 faces, the surest first.
 
-        Looks closer until the small faces beside a large one are seen too, and until a face is
-        large enough in view to place its landmarks; turns the photo if nobody in it is upright.
+        Looks from afar first, where large faces are seen better; then closer, until the small faces
+        beside a large one are seen too and a face is large enough in view to place its landmarks;
+        turns the photo if nobody in it is upright.
         Where it finds nobody, it answers the likeliest face there is: to miss one is worse.
         """
         return self._search(rgb, self._score_threshold) or self._last_resort(rgb)
@@ -128,17 +131,27 @@ class Detector:
         return surest(found)[:1]
 
     def _search(self, rgb: Rgb, score_threshold: float) -> list[Detection]:
-        found: list[Detection] = []
+        large = self._from_afar(rgb, score_threshold)
+        small: list[Detection] = []  # in every view yet: of them a closer look counts
         for view in self._views(rgb):
             seen = self.look(view, score_threshold)
-            if view.margin_px:  # looks for faces that fill the frame; the others were seen closer
-                seen = large_in(view, seen)
-            found = merged(seen, found)
-            if large_in(view, found) and view.scale >= thorough_scale(rgb):
+            both = merged(large, seen)
+            again = [face for face in seen if face in both]
+            overlooked = [face for face in small if not same_face([face], again).any()]
+            large = large_in(view, both)
+            small = [*overlooked, *(face for face in both if face not in large)]
+            if large and view.scale >= thorough_scale(rgb):
                 break
+        found = best_first([*large, *small])
         if not any(is_upright(face) for face in found):
             found = surest([*found, *self._search_turned(rgb, score_threshold)])
         return found[:MOST_FACES]
+
+    def _from_afar(self, rgb: Rgb, score_threshold: float) -> list[Detection]:
+        """Large faces alone: small ones are seen better closer."""
+        side = self._input_side_px
+        view = view_of(rgb, round(side * COARSE_SHARE), round(side * COARSE_MARGIN_SHARE))
+        return large_in(view, self.look(view, max(score_threshold, COARSE_SCORE)))
 
     def look(self, view: View, score_threshold: float | None = None) -> list[Detection]:
         """One run of the network."""
@@ -153,12 +166,10 @@ class Detector:
                 yield turned_back(face, turns, rgb.shape)
 
     def _views(self, rgb: Rgb) -> Iterator[View]:
-        """The whole photo; finer, as far as it has pixels; at last small, within a wide margin."""
+        """The whole photo, ever closer, as far as it has pixels."""
         side, longest = self._input_side_px, max(rgb.shape[:2])
         yield view_of(rgb, side)
         yield from (view_of(rgb, fine) for fine in FINE_SIDES_PX if side < fine <= 2 * longest)
-        small = round(side * MARGIN_VIEW_SHARE)
-        yield view_of(rgb, small, margin_px=(side - small) // 2)
 
     def _prove(self, weights: Path) -> None:
         """One look at nothing: a wrong graph is found now, and the first photo is not slow."""
@@ -313,16 +324,26 @@ def suppress(candidates: Candidates, least_iou: float = SAME_FACE_IOU) -> Candid
     return ordered.take(np.flatnonzero(alive))
 
 
-def merged(closer: Sequence[Detection], earlier: Sequence[Detection]) -> list[Detection]:
-    """Both, best first; of a face seen twice the closer look."""
-    rivals = same_face(earlier, closer)
-    only_earlier = [face for face, row in zip(earlier, rivals, strict=True) if not row.any()]
-    return sorted([*closer, *only_earlier], key=lambda face: -face.score)
+def merged(earlier: Sequence[Detection], closer: Sequence[Detection]) -> list[Detection]:
+    """Of two looks, best first; of a face in both the surer answer, of equal ones the closer.
+
+    Only who is kept takes another's place.
+    """
+    kept: dict[bool, list[Detection]] = {False: [], True: []}
+    looks = [*((face, True) for face in closer), *((face, False) for face in earlier)]
+    for face, is_closer in sorted(looks, key=lambda one: -one[0].score):
+        if not same_face([face], kept[not is_closer]).any():
+            kept[is_closer].append(face)
+    return best_first([*kept[True], *kept[False]])
+
+
+def best_first(faces: Sequence[Detection]) -> list[Detection]:
+    return sorted(faces, key=lambda face: -face.score)
 
 
 def surest(faces: Sequence[Detection]) -> list[Detection]:
     """Best first; of a face seen several times the best look."""
-    ordered = sorted(faces, key=lambda face: -face.score)
+    ordered = best_first(faces)
     rivals = same_face(ordered, ordered)
     kept: list[int] = []
     for rank in range(len(ordered)):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from demo.people import read_people
-from face_models.detect import network_input, view_of
+from face_models.detect import Detection, merged, network_input, view_of
 from face_models.spec import WEIGHTS_DIR
 from tests.browser import pictures
 from tests.browser.conftest import PEOPLE
@@ -30,6 +30,7 @@ FIND = f"""async photos => {{ {NETWORK}
     const bitmap = photo => createImageBitmap(new Blob([bytes(photo)]));
     return Promise.all(photos.map(async photo => findFaces(network, await bitmap(photo))));
 }}"""
+MERGE = """async looks => (await import('/app/face-finder.js')).merged(...looks)"""
 LIKELY_LOGIT = -3.0  # below, a cell says "no face" whatever its other numbers are
 Faces = list[dict[str, float]]
 
@@ -109,6 +110,37 @@ def test_every_other_demo_person_is_found_once_and_nobody_in_pictures_without_a_
 
     assert counted(page, portraits) == [1] * len(portraits)
     assert counted(page, empty) == [0] * len(empty)
+
+
+def test_a_face_that_fills_the_frame_is_found_once(page):
+    """Two looks see it, and not with the same box."""
+    filled = [pictures.as_file(pictures.close(person)) for person in read_people(PEOPLE)[1::2]]
+
+    assert counted(page, [one["buffer"] for one in filled]) == [1] * len(filled)
+
+
+def test_two_looks_are_merged_as_on_the_server(page):
+    random = np.random.default_rng(3)
+    looks = [
+        [
+            dict(zip(("x", "y", "width", "height", "logit"), row, strict=True))
+            for row in np.column_stack(
+                [random.uniform(0, 300, (40, 2)), random.uniform(40, 160, (40, 2)), logits]
+            ).tolist()
+        ]
+        for logits in random.normal(0, 2, (2, 40))
+    ]
+    expected = merged(*([detection(one) for one in look] for look in looks))
+
+    found = page.evaluate(MERGE, looks)
+
+    assert 0 < len(expected) < 80
+    assert [detection(one).box for one in found] == [one.box for one in expected]
+
+
+def detection(one: dict[str, float]) -> Detection:
+    box = (one["x"], one["y"], one["width"], one["height"])
+    return Detection(box, 1 / (1 + np.exp(-one["logit"])), np.zeros((5, 2), np.float32))
 
 
 def counted(page: Any, photos: Sequence[bytes]) -> list[int]:

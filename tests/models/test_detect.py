@@ -170,20 +170,60 @@ def test_a_large_photo_is_averaged_not_sampled() -> None:
     assert set(detect.view_of(stripes, 320).canvas.ravel().tolist()) <= {127, 128}
 
 
-def test_a_closer_look_replaces_the_earlier_and_keeps_whom_it_missed() -> None:
-    closer = [face(11, 10, 20, 20, 0.6)]
-    earlier = [face(10, 10, 20, 20, 0.9), face(100, 100, 20, 20, 0.8)]
-    assert detect.merged(closer, earlier) == [earlier[1], closer[0]]
+def test_of_a_face_seen_in_two_views_the_surer_stays_and_nobody_else_goes() -> None:
+    coarse = [face(10, 10, 70, 70, 0.9), face(150, 100, 70, 70, 0.5)]
+    closer = [face(12, 10, 70, 70, 0.6), face(150, 102, 70, 70, 0.8), face(250, 0, 20, 20, 0.7)]
+    found = ScriptedDetector(coarse, closer).search(picture(300, 300))
+    assert found == [coarse[0], closer[1], closer[2]]
 
 
-def test_a_box_within_a_closer_ones_box_is_the_same_face() -> None:
-    closer = [face(10, 10, 40, 40, 0.9)]
-    assert detect.merged(closer, [face(20, 20, 18, 18, 0.6)]) == closer
+def test_a_box_within_a_surer_one_s_box_is_the_same_face() -> None:
+    surer = face(10, 10, 40, 40, 0.9)
+    assert detect.surest([face(20, 20, 18, 18, 0.6), surer]) == [surer]
+
+
+def test_who_is_small_in_a_look_is_judged_by_the_closer_one() -> None:
+    far, large = face(0, 0, 90, 90, 0.9), face(500, 0, 600, 600, 0.9)  # 18 px and 120 px of 320
+    near = face(4, 0, 90, 90, 0.6)
+    found = ScriptedDetector([], [far, large], [near]).search(picture(1600, 1600))
+    assert found == [large, near]
+
+
+@pytest.mark.parametrize("from_afar", [[], [face(22, 20, 198, 200, 0.8)]], ids=["not", "too"])
+def test_two_faces_of_one_look_are_two_though_one_box_holds_the_other(
+    from_afar: list[Detection],
+) -> None:
+    mother, child = face(20, 20, 200, 200, 0.9), face(60, 100, 60, 80, 0.7)
+    assert ScriptedDetector(from_afar, [mother, child]).search(picture(300, 300)) == [mother, child]
+
+
+def test_a_box_that_is_beaten_takes_nobody_else_s_place() -> None:
+    over_both = face(50, 50, 160, 120, 0.8)
+    two = [face(50, 55, 78, 110, 0.9), face(131, 55, 78, 110, 0.7)]
+    assert ScriptedDetector([over_both], two).search(picture(300, 300)) == two
+
+
+def test_a_small_face_stays_where_a_closer_look_shows_it_only_within_another() -> None:
+    adult, child = face(200, 300, 400, 400, 0.9), face(250, 350, 50, 60, 0.95)
+    closer = [face(200, 300, 400, 400, 0.85), face(250, 350, 50, 60, 0.6)]
+    found = ScriptedDetector([], [adult, child], closer).search(picture(1000, 1000))
+    assert found == [child, adult]
+
+
+def test_of_the_coarse_view_large_faces_alone_count() -> None:
+    small, large = face(0, 0, 30, 30), face(100, 100, 70, 70)  # 19 px and 45 px high in view
+    assert ScriptedDetector([small, large], []).search(picture(300, 300)) == [large]
+
+
+def test_who_is_seen_from_afar_alone_must_be_surer() -> None:
+    doubtful = face(100, 100, 70, 70, detect.COARSE_SCORE - 0.01)
+    assert ScriptedDetector([doubtful]).search(picture(300, 300)) == []
+    assert ScriptedDetector([], [doubtful]).search(picture(300, 300)) == [doubtful]
 
 
 def test_a_picture_made_of_faces_yields_the_surest_only() -> None:
     crowd = [face(30 * n, 0, 20, 20, 1 - n / 1000) for n in range(200)]
-    assert ScriptedDetector(crowd).search(picture(300, 300)) == crowd[: detect.MOST_FACES]
+    assert ScriptedDetector([], crowd).search(picture(300, 300)) == crowd[: detect.MOST_FACES]
 
 
 class ScriptedDetector(Detector):
@@ -198,20 +238,24 @@ class ScriptedDetector(Detector):
 
     def look(self, view: View, score_threshold: float | None = None) -> list[Detection]:
         self.sides.append(max(view.canvas.shape))
-        self.thresholds.append(score_threshold or 0)
-        return list(next(self._script, []))
+        threshold = self._score_threshold if score_threshold is None else score_threshold
+        self.thresholds.append(threshold)
+        return [face for face in next(self._script, []) if face.score >= threshold]
 
 
 @pytest.mark.parametrize(
     ("side", "script", "looks"),
     [
-        pytest.param(300, [[face(0, 0, 100, 100)]], [320], id="found at once"),
-        pytest.param(1600, [[face(0, 0, 300, 300)]], [320, 640], id="small ones beside a large"),
-        pytest.param(1600, [[], [face(0, 0, 120, 120)]], [320, 640], id="found closer"),
-        pytest.param(1600, [[face(0, 0, 90, 90)]] * 2, [320, 640, 1280], id="small in view"),
-        pytest.param(1600, [], [320, 640, 1280, 320, 320, 320] * 4, id="nobody in a large photo"),
-        pytest.param(500, [], [320, 640, 320, 320, 320] * 4, id="nobody in a middling photo"),
-        pytest.param(200, [], [320, 320, 320, 320] * 4, id="nobody in a small photo"),
+        pytest.param(300, [[face(0, 0, 100, 100)]], [256, 320], id="found at once"),
+        pytest.param(150, [[], [face(0, 0, 30, 30)]], [256, 320], id="found in a small photo"),
+        pytest.param(1600, [[face(0, 0, 600, 600)]], [256, 320, 640], id="small beside a large"),
+        pytest.param(1600, [[], [], [face(0, 0, 120, 120)]], [256, 320, 640], id="found closer"),
+        pytest.param(
+            1600, [[], *[[face(0, 0, 90, 90)]] * 2], [256, 320, 640, 1280], id="small in view"
+        ),
+        pytest.param(1600, [], [256, 320, 640, 1280, 320, 320] * 4, id="nobody in a large photo"),
+        pytest.param(500, [], [256, 320, 640, 320, 320] * 4, id="nobody in a middling photo"),
+        pytest.param(200, [], [256, 320, 320, 320] * 4, id="nobody in a small photo"),
     ],
 )
 def test_large_photos_are_searched_closer_only_when_needed(
@@ -224,15 +268,16 @@ def test_large_photos_are_searched_closer_only_when_needed(
 
 def test_where_nobody_is_sure_the_likeliest_face_is_answered_alone() -> None:
     doubtful = [face(0, 0, 90, 90, 0.41), face(100, 100, 60, 60, 0.39)]
-    detector = ScriptedDetector([], [], [], [], [], [], [], [], doubtful)
+    detector = ScriptedDetector([], [], [], [], [], [], [], [], [], doubtful)
     assert detector.search(picture(200, 200)) == doubtful[:1]
-    assert sorted(set(detector.thresholds)) == [detect.LAST_RESORT_SCORE, detect.SCORE_THRESHOLD]
+    asked = [detect.LAST_RESORT_SCORE, detect.SCORE_THRESHOLD, detect.COARSE_SCORE]
+    assert sorted(set(detector.thresholds)) == asked
 
 
 def test_a_face_that_is_seen_only_in_the_mirror_image_lies_where_it_lies_in_the_photo() -> None:
     seen = face(10, 20, 40, 50, 0.41)
     seen.landmarks[:] = [[15, 30], [45, 30], [30, 45], [20, 60], [40, 60]]
-    (found,) = ScriptedDetector([], [], [], [], [seen]).search(picture(200, 200))
+    (found,) = ScriptedDetector([], [], [], [], [], [seen]).search(picture(200, 200))
     assert found.box == (150, 20, 40, 50)
     assert found.landmarks.tolist() == [[155, 30], [185, 30], [170, 45], [160, 60], [180, 60]]
 
@@ -259,21 +304,13 @@ def test_a_face_found_in_the_turned_photo_lies_where_it_lies_in_the_photo(turns:
     assert found.landmarks[0].tolist() == ([90, 10] if turns == 1 else [70, 20])
 
 
-def test_the_margin_view_judges_only_faces_that_are_large_in_it() -> None:
-    small, large = face(10, 10, 30, 30), face(0, 0, 190, 190)
-    upright_small = ScriptedDetector([small], [face(12, 12, 20, 20)])
-    assert upright_small.search(picture(200, 200))[0].box == small.box
-    (found,) = ScriptedDetector([face(60, 60, 20, 20)], [large]).search(picture(200, 200))
-    assert found.box == large.box
-
-
 def test_a_steep_face_is_looked_at_again_in_the_turned_photo() -> None:
     steep = face(20, 20, 100, 100)
     steep.landmarks[3:] = [50, 0]
     level = face(18, 22, 100, 100, 0.95)
-    detector = ScriptedDetector([steep], [level])
+    detector = ScriptedDetector([steep], [], [level])
     assert [found.score for found in detector.search(picture(150, 150))] == [0.95]
-    assert detector.sides == [320, 320, 320]
+    assert detector.sides == [256, 320, 320, 320]
 
 
 def test_of_two_turns_that_show_the_same_face_the_surer_counts() -> None:

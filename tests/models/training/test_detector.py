@@ -276,9 +276,12 @@ def test_a_run_measures_saves_and_goes_on_where_it_stopped(data_dir: Path, tmp_p
     assert (measured.photos, measured.faces) == (4, 4)
     assert isinstance(measured, SceneReport)
     assert [row.faces for row in measured.by_size] == [4] * len(scenes.FACE_HEIGHTS_PX)
+    assert [row.faces for row in measured.by_share] == [4] * len(scenes.PORTRAIT_SHARES)
     write_markdown(measured, tmp_path / "report.md")
     draw_recall(measured, tmp_path / "recall.svg")
-    assert "turned by 90°" in (tmp_path / "report.md").read_text()
+    told = (tmp_path / "report.md").read_text()
+    assert "75% of a portrait" in told
+    assert "turned by 90°" in told
     assert (tmp_path / "recall.svg").stat().st_size > 0
 
 

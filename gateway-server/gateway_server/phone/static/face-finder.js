@@ -9,36 +9,40 @@ const STRIDES = [8, 16, 32];
 const CELL = 32; // of the coarsest grid: sides of a view are multiples of it
 const SIDE = 320;
 const FINE_SIDE = 640;
-const SMALL_SIDE = 160; // within a wide margin: a face that fills the frame shows its outline
+const COARSE_SIDE = 192; // from there large faces are seen better; a margin shows their outline
+const COARSE_MARGIN = 32;
+const LARGE_PX = 40; // height in the coarse view below which a closer one sees better
+const COARSE_LOGIT = 0; // score 0.5: from afar a smear looks like a face
 const LEAST_LOGIT = Math.log(0.43 / 0.57); // the server's own limit
 const LAST_RESORT_LOGIT = Math.log(0.38 / 0.62); // where it found nobody else
 const SAME_FACE_IOU = 0.4;
+const SAME_FACE_NESTING = 0.75; // of the smaller box inside the other, seen in two looks
 const LARGEST_LOG_SIZE = 6;
 const GREY = 127;
 
 /** @typedef {{x: number, y: number, width: number, height: number, score: number}} Face */
 
 /**
- * Faces in pixels of the photo, the surest first. Looks once, and closer only until it finds one.
+ * Faces in pixels of the photo, the surest first. Looks twice, and closer only if it found nobody.
  * @param {{run: Function}} network
  * @param {CanvasImageSource & {width: number, height: number}} photo
  * @returns {Face[]}
  */
 export function findFaces(network, photo) {
-  let likeliest = [];
-  for (const view of views(photo)) {
-    const faces = look(network, view);
-    const sure = faces.filter((face) => face.logit >= LEAST_LOGIT);
-    if (sure.length) return sure;
-    likeliest = likeliest.concat(faces);
+  const coarse = viewOf(photo, COARSE_SIDE, COARSE_MARGIN);
+  const large = look(network, coarse).filter(
+    (face) => face.logit >= COARSE_LOGIT && face.height * coarse.scale >= LARGE_PX,
+  );
+  let faces = merged(large, look(network, viewOf(photo, SIDE)));
+  if (!faces.some(isSure) && 2 * Math.max(photo.width, photo.height) >= FINE_SIDE) {
+    faces = merged(faces, look(network, viewOf(photo, FINE_SIDE)));
   }
-  return likeliest.sort((one, other) => other.logit - one.logit).slice(0, 1);
+  const sure = faces.filter(isSure);
+  return sure.length ? sure : faces.slice(0, 1);
 }
 
-function* views(photo) {
-  yield viewOf(photo, SIDE);
-  yield viewOf(photo, SMALL_SIDE, (SIDE - SMALL_SIDE) / 2);
-  if (2 * Math.max(photo.width, photo.height) >= FINE_SIDE) yield viewOf(photo, FINE_SIDE);
+function isSure(face) {
+  return face.logit >= LEAST_LOGIT;
 }
 
 export function viewOf(photo, side, margin = 0) {
@@ -87,7 +91,28 @@ function decode({ data, rows, columns }, stride) {
   return faces;
 }
 
-/** Drops every face that shares too much with a surer one. */
+/**
+ * Of two looks, the surest first; of a face in both the surer answer, of equally sure ones the closer.
+ * Only who is kept takes another's place.
+ */
+export function merged(earlier, closer) {
+  const kept = [[], []];
+  const looks = [closer, earlier].flatMap((faces, look) => faces.map((face) => ({ face, look })));
+  for (const { face, look } of looks.sort((one, other) => other.face.logit - one.face.logit)) {
+    if (!kept[1 - look].some((other) => isSameFace(face, other))) kept[look].push(face);
+  }
+  return kept.flat().sort((one, other) => other.logit - one.logit);
+}
+
+/** Seen in two looks: boxes that share much, or one inside the other. */
+function isSameFace(one, other) {
+  const smaller = Math.min(one.width * one.height, other.width * other.height);
+  return (
+    overlap(one, other) >= SAME_FACE_IOU || shared(one, other) / smaller >= SAME_FACE_NESTING
+  );
+}
+
+/** Drops every face of one look that shares too much with a surer one. */
 function suppress(faces) {
   const kept = [];
   for (const face of faces.sort((one, other) => other.logit - one.logit)) {
@@ -97,8 +122,12 @@ function suppress(faces) {
 }
 
 function overlap(one, other) {
+  const area = shared(one, other);
+  return area / (one.width * one.height + other.width * other.height - area);
+}
+
+function shared(one, other) {
   const wide = Math.min(one.x + one.width, other.x + other.width) - Math.max(one.x, other.x);
   const high = Math.min(one.y + one.height, other.y + other.height) - Math.max(one.y, other.y);
-  const shared = Math.max(wide, 0) * Math.max(high, 0);
-  return shared / (one.width * one.height + other.width * other.height - shared);
+  return Math.max(wide, 0) * Math.max(high, 0);
 }

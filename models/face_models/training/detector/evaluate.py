@@ -33,10 +33,12 @@ from face_models.training.detector.photos import (
 from face_models.training.detector.scenes import (
     CROWDS,
     FACE_HEIGHTS_PX,
+    PORTRAIT_SHARES,
     ROLLS_DEG,
     Scene,
     Sitter,
     crowds_of,
+    portraits_of,
     scenes_of_roll,
     scenes_of_size,
     sitters_of,
@@ -79,6 +81,7 @@ def evaluate(
         **asdict(figures),
         by_score=tuple(by_score(photos, served)),
         by_size=tuple(by_size(detector, sitters)),
+        by_share=tuple(by_share(detector, sitters)),
         by_roll=tuple(by_roll(detector, sitters)),
         by_crowd=tuple(by_crowd(detector, sitters)),
         false_alarms=tuple(false_alarms(detector)),
@@ -117,6 +120,12 @@ def by_score(
 def by_size(detector: Detector, sitters: Sequence[Sitter]) -> Iterator[Band]:
     for height in FACE_HEIGHTS_PX:
         yield on_scenes(f"{height} px high", detector, scenes_of_size(sitters, height, seeded()))
+
+
+def by_share(detector: Detector, sitters: Sequence[Sitter]) -> Iterator[Band]:
+    for share in PORTRAIT_SHARES:
+        portraits = portraits_of(sitters, share, seeded())
+        yield on_scenes(f"{share:.0%} of a portrait", detector, portraits)
 
 
 def by_roll(detector: Detector, sitters: Sequence[Sitter]) -> Iterator[Band]:

@@ -89,6 +89,7 @@ class SceneReport(DetectorReport):
 
     by_score: tuple[Band, ...] = ()
     by_size: tuple[Band, ...] = ()
+    by_share: tuple[Band, ...] = ()
     by_roll: tuple[Band, ...] = ()
     by_crowd: tuple[Band, ...] = ()
     false_alarms: tuple[FalseAlarms, ...] = ()

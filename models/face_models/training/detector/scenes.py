@@ -24,11 +24,14 @@ from face_models.training.detector.canvas import (
     warped,
 )
 from face_models.training.detector.faceless import gradient
+from face_models.training.detector.lighting import relight
 from face_models.training.detector.photos import Floats, LabelledPhoto, Labels, Rgb
 
 SURE_LABEL = 0.8  # the labeller's score: below it, some labels are shoulders
 FACE_HEIGHTS_PX = (24, 32, 48, 64, 96, 160)
 SIZE_FRAME = (640, 480)  # width, height
+PORTRAIT_PX = 250
+PORTRAIT_SHARES = (0.3, 0.45, 0.6, 0.75)  # of its height
 ROLLS_DEG = (0, 15, 30, 45, 60, 75, 90)  # to either side
 ROLL_FRAME, ROLL_FACE_PX = (320, 320), 110.0
 CROWDS = (4, 9, 16, 25)  # photos in a frame
@@ -68,6 +71,15 @@ def scenes_of_size(
     """Every sitter once, his face so high, somewhere in a large frame."""
     for sitter in sitters:
         yield scene(sitter, SIZE_FRAME, height_px, 0.0, random)
+
+
+def portraits_of(
+    sitters: Sequence[Sitter], share: float, random: np.random.Generator
+) -> Iterator[Scene]:
+    """Every sitter once, his face so high a share of a small frame; light and camera vary."""
+    for sitter in sitters:
+        rgb, labels = scene(sitter, (PORTRAIT_PX, PORTRAIT_PX), share * PORTRAIT_PX, 0.0, random)
+        yield relight(rgb, random), labels
 
 
 def scenes_of_roll(

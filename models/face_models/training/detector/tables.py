@@ -21,6 +21,7 @@ def lines_of(figures: SceneReport) -> Iterator[str]:
         return
     yield from bands("On the photos, by how sure the labeller was", figures.by_score)
     yield from bands("Composed scenes: face height in a 640 x 480 frame", figures.by_size)
+    yield from bands("Composed portraits of 250 x 250 px, relit: face height", figures.by_share)
     yield from bands("Composed scenes: roll, faces 110 px high", figures.by_roll)
     yield from bands("Composed scenes: crowds in a 640 x 640 frame", figures.by_crowd)
     yield "## False alarms on drawn pictures without a person\n"
@@ -55,11 +56,12 @@ def bands(title: str, rows: Sequence[Band]) -> Iterator[str]:
 
 
 def draw_recall(figures: SceneReport, path: Path) -> None:
-    """Recall with its 95 % interval, by size and by roll."""
+    """Recall with its 95 % interval, by size, by share of a portrait and by roll."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, rows in zip(figure.subplots(1, 2), (figures.by_size, figures.by_roll), strict=True):
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    groups = (figures.by_size, figures.by_share, figures.by_roll)
+    for axes, rows in zip(figure.subplots(1, len(groups)), groups, strict=True):
         recall = [row.recall for row in rows]
         below = [row.recall - row.recall_low for row in rows]
         above = [row.recall_high - row.recall for row in rows]
