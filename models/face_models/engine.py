@@ -6,8 +6,8 @@ The exported graphs hold everything between pixels and answer (normalisation, Gr
     heatmap.onnx  rgb, heatmap, base (n, 128) -> embedding (n, 128), alone (n, 128)
 
 `base` is the base network's embedding: it runs anyway, for the heatmap, and two networks err less
-than one, so the answer is the unit sum of both (`alone`: without it). A graph in the paper's form
-reads no `base`.
+than one, so the answer is the unit sum of both (`alone`: without it). The heatmap network looks at
+the mirrored face, which its graph turns itself. An older export may read no `base`.
 """
 
 from __future__ import annotations

@@ -335,7 +335,7 @@ def run_lab(options: argparse.Namespace) -> None:
 
 
 def keep_lab_start(options: argparse.Namespace) -> None:
-    from face_models.training.lab import starts
+    from face_models.training import starts
     from face_models.training.train import load_run
 
     print(starts.keep(load_run(options.runs / options.run), options.checkpoints))

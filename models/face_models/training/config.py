@@ -88,8 +88,8 @@ class RunConfig:
     seed: int
     stages: tuple[Stage, ...]
     init: str = ""  # backbone weights: a file of the data folder, or "imagenet" from their hub
-    start_run: str = ""  # run whose network this one goes on from; "shipped": the repository's base
-    base_run: str = ""  # the same of the network that draws the heatmaps; heatmap network only
+    start_run: str = ""  # goes on from this run, "shipped", "shipped-heatmap" or "laboratory"
+    base_run: str = ""  # this run or "shipped" draws the heatmaps; heatmap network only
     precomputed_heatmaps: bool = False  # the paper's form: photos as they are, heatmaps from disk
     weight_decay: float = 0.05
     ema_decay: float = 0.999

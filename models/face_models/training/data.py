@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from face_models.training.lock import locked
+
 FACE_PX = 112
 NO_IDENTITY = -1
 PIXELS_FILE = "faces.npy"
@@ -65,12 +67,18 @@ class FaceSet:
 def prepare(data_dir: Path, cache_dir: Path) -> Path:
     """Decode every training face once into `cache_dir/faces.npy`; a finished file is kept.
 
-    Written beside its final name and renamed, so that a killed run leaves no half file.
+    Written beside its final name and renamed, so that a killed run leaves no half file. Of two
+    processes the second waits for the first.
     """
     target = cache_dir / PIXELS_FILE
-    if target.exists():
-        return target
-    cache_dir.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        with locked(target):
+            if not target.exists():
+                _decode_into(target, data_dir)
+    return target
+
+
+def _decode_into(target: Path, data_dir: Path) -> None:
     photos = [blob for file in _parquet_files(data_dir) for blob in _column(file, "image")]
     partial = target.with_suffix(".partial.npy")
     shape = (len(photos), FACE_PX, FACE_PX, 3)
@@ -81,7 +89,6 @@ def prepare(data_dir: Path, cache_dir: Path) -> Path:
             pixels[row] = face
     pixels.flush()
     partial.rename(target)
-    return target
 
 
 def load(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from face_models.training.gradcam import ExplainedBase
 from face_models.training.losses import together
-from face_models.training.network import EMBEDDING_DIMENSIONS, FaceNetwork
+from face_models.training.network import EMBEDDING_DIMENSIONS, FaceNetwork, mirrored
 
 INPUT_PX = 224
 OPSET = 18
@@ -28,27 +28,19 @@ class ExportError(Exception):
     """The exported graph answers something else than the network it came from."""
 
 
-class HeatmapEmbedder(nn.Module):
-    """The heatmap network in the paper's form: RGB 0..255 and heatmap 0..1 -> unit embedding."""
+class JoinedEmbedder(nn.Module):
+    """The heatmap network as it is served: the base network's unit embedding goes into the answer.
+
+    RGB 0..255, heatmap 0..1, base (n, 128) -> the unit sum of both networks' embeddings, and the
+    heatmap network's alone, which is of the mirrored face.
+    """
 
     def __init__(self, network: FaceNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, rgb: Tensor, heatmap: Tensor) -> Tensor:
-        return F.normalize(self.network(rgb, heatmap))
-
-
-class JoinedEmbedder(HeatmapEmbedder):
-    """As it is served: the base network's unit embedding goes into the answer.
-
-    Answers the unit sum of both networks' embeddings, and the heatmap network's alone.
-    """
-
-    def forward(  # type: ignore[override]  # one input and one output more
-        self, rgb: Tensor, heatmap: Tensor, base: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        alone = super().forward(rgb, heatmap)
+    def forward(self, rgb: Tensor, heatmap: Tensor, base: Tensor) -> tuple[Tensor, Tensor]:
+        alone = F.normalize(self.network(mirrored(rgb), mirrored(heatmap)))
         return together(alone, base), alone
 
 
@@ -66,16 +58,11 @@ def base_graph(explained: ExplainedBase) -> Graph:
     return Graph(explained, {"rgb": _example(3) * 255}, ("embedding", "heatmap"))
 
 
-def heatmap_graph(network: FaceNetwork, *, joined: bool = True) -> Graph:
-    """`rgb`, `heatmap` (n, 1, 224, 224), `base` (n, 128) -> `embedding`, `alone` (n, 128).
-
-    Not `joined`, the paper's form: without `base` and `alone`.
-    """
-    inputs = {"rgb": _example(3) * 255, "heatmap": _example(1)}
-    if not joined:
-        return Graph(HeatmapEmbedder(network), inputs, ("embedding",))
+def heatmap_graph(network: FaceNetwork) -> Graph:
+    """`rgb`, `heatmap` (n, 1, 224, 224), `base` (n, 128) -> `embedding`, `alone` (n, 128)."""
     base = F.normalize(_example(2)[:, :, 0, : EMBEDDING_DIMENSIONS // 2].flatten(1) - 0.5)
-    return Graph(JoinedEmbedder(network), {**inputs, "base": base}, ("embedding", "alone"))
+    inputs = {"rgb": _example(3) * 255, "heatmap": _example(1), "base": base}
+    return Graph(JoinedEmbedder(network), inputs, ("embedding", "alone"))
 
 
 def export_graph(graph: Graph, target: Path) -> float:

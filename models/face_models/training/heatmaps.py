@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from face_models.training.data import FaceSet
 from face_models.training.gradcam import ExplainedBase
+from face_models.training.lock import locked
 from face_models.training.pixels import enlarged
 from face_models.training.sight import look
 
@@ -51,11 +52,12 @@ def _fingerprint(base: ExplainedBase) -> str:
 def _open(
     file: Path, shape: tuple[int, int, int]
 ) -> np.memmap[tuple[int, ...], np.dtype[np.float16]]:
-    if not file.exists():
-        partial = file.with_suffix(".partial.npy")
-        fresh = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-        for row in range(shape[0]):
-            fresh[row, 0, 0] = np.nan  # the rest of the file stays a hole until it is written
-        fresh.flush()
-        partial.rename(file)
+    with locked(file):
+        if not file.exists():
+            partial = file.with_suffix(".partial.npy")
+            fresh = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+            for row in range(shape[0]):
+                fresh[row, 0, 0] = np.nan  # the rest of the file stays a hole until it is written
+            fresh.flush()
+            partial.rename(file)
     return np.lib.format.open_memmap(file, mode="r+")

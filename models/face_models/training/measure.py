@@ -14,7 +14,7 @@ from torch.nn import functional
 from face_models.training.data import NO_IDENTITY, FaceSet
 from face_models.training.evaluation.verification import roc
 from face_models.training.losses import together
-from face_models.training.network import FaceNetwork
+from face_models.training.network import FaceNetwork, mirrored
 from face_models.training.pixels import enlarged
 from face_models.training.sight import Sight
 
@@ -49,10 +49,12 @@ def embed_set(
         chosen = np.arange(start, min(start + BATCH, len(faces)))
         rgb = enlarged(faces.images(chosen), input_px)
         sight = sight_of(rgb)
-        embedding = network(rgb, sight.heat if sight else None)
-        parts.setdefault("alone", []).append(functional.normalize(embedding))
-        if sight is not None:
+        if sight is None:
+            embedding = network(rgb)
+        else:
+            embedding = network(mirrored(rgb), mirrored(sight.heat))
             parts.setdefault("together", []).append(together(embedding, sight.embedding))
+        parts.setdefault("alone", []).append(functional.normalize(embedding))
     return {form: torch.cat(rows).numpy() for form, rows in parts.items()}
 
 

@@ -140,6 +140,16 @@ class FaceNetwork(nn.Module):
         return self.embed(self.features(rgb, heat), heat)
 
 
+def mirrored(picture: Tensor) -> Tensor:
+    """(n, channels, h, w), left and right exchanged: how the second network sees a face.
+
+    The base network saw the face as it is: two different looks for the price of one each
+    (tests/benchmarks/choices.py compares). Every network learns both sides, so one that began
+    before this was so goes on.
+    """
+    return picture.flip(-1)
+
+
 def to_planes(rgb: Tensor) -> Tensor:
     """0..255 -> about -1..1, what the trunk reads."""
     return (rgb - GREY_LEVEL) / LEVELS_PER_UNIT
@@ -190,10 +200,19 @@ def continued(
     attends: bool = False,
     branches: bool = False,
 ) -> FaceNetwork:
-    """A new network with an RGB network's weights, and room for the heatmap."""
-    network = FaceNetwork(backbone, attends=attends, branches=branches)
+    """A new network with another's weights, and room for the heatmap where that had none.
+
+    Raises ValueError where the start reads a fourth channel that the new one shall not have.
+    """
+    told = 4 if start.takes_channel else 3
+    if told > input_channels:
+        raise ValueError(
+            f"a network of {told} input channels, the heatmap's among them, cannot go on with "
+            f"{input_channels}"
+        )
+    network = FaceNetwork(backbone, told, attends=attends, branches=branches)
     network.load_state_dict(start.state_dict(), strict=False)
-    if input_channels > 3:
+    if input_channels > told:
         widen_first_convolution(network.trunk, input_channels)
         network.takes_channel = True
     return network

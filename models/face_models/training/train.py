@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
 
-from face_models.training import data
+from face_models.training import data, starts
 from face_models.training.averaging import follow
 from face_models.training.checkpoint import CHECKPOINTS_DIR, Trained, load_trained, rebuild
 from face_models.training.config import RunConfig, read_config
@@ -37,7 +37,7 @@ from face_models.training.losses import (
     together,
 )
 from face_models.training.measure import EMBEDDED_FILE, embed_set, judge
-from face_models.training.network import FaceNetwork, continued
+from face_models.training.network import FaceNetwork, continued, mirrored
 from face_models.training.precision import use_bfloat16
 from face_models.training.processes import average_gradients, is_first, work_together
 from face_models.training.sight import Sight, look
@@ -49,7 +49,10 @@ LOG_EVERY_STEPS = 20
 MEASURE_EVERY_STEPS = 1000
 ADAM_BETAS = (0.9, 0.98)
 GRADIENT_NORM = 5.0
-IMAGENET, SHIPPED = "imagenet", "shipped"
+IMAGENET = "imagenet"
+# networks of this repository, in a run's place
+SHIPPED = {"shipped": "base", "shipped-heatmap": "heatmap"}
+LABORATORY = "laboratory"
 
 Forward = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -202,7 +205,7 @@ def _new_network(config: RunConfig, data_dir: Path, runs_dir: Path) -> FaceNetwo
     """From another run's network, else from the backbone's weights, else from nothing."""
     start_run = config.start_run or config.base_run
     if start_run:
-        start = _trained(start_run, runs_dir).network
+        start = _start(start_run, config.backbone, runs_dir)
         enters = config.heat.enters if config.base_run else "nowhere"
         return continued(
             start,
@@ -219,9 +222,17 @@ def _new_network(config: RunConfig, data_dir: Path, runs_dir: Path) -> FaceNetwo
     return network
 
 
+def _start(name: str, backbone: str, runs_dir: Path) -> FaceNetwork:
+    if name != LABORATORY:
+        return _trained(name, runs_dir).network
+    network = FaceNetwork(backbone)
+    starts.start_from(network, starts.file_of(backbone))
+    return network
+
+
 def _trained(name: str, runs_dir: Path) -> Trained:
-    if name == SHIPPED:
-        return load_trained(CHECKPOINTS_DIR / "base.safetensors")
+    if name in SHIPPED:
+        return load_trained(CHECKPOINTS_DIR / f"{SHIPPED[name]}.safetensors")
     return load_run(runs_dir / name)
 
 
@@ -256,9 +267,12 @@ def _step(learner: Learner, batch: Batch, learning_rate: float) -> dict[str, flo
     """One update; answers what it cost, and the learning rate."""
     weights = asdict(learner.config.loss)
     sight = learner.sight(batch.rgb)
-    heat = batch.heat if sight is None or batch.heat is not None else sight.heat
     learner.network.train()
-    embedding = learner.forward(batch.rgb, heat)
+    if sight is None:
+        embedding = learner.forward(batch.rgb, None)
+    else:
+        heat = sight.heat if batch.heat is None else batch.heat
+        embedding = learner.forward(mirrored(batch.rgb), mirrored(heat))
     costs = {
         "distillation": distillation(embedding, batch.teacher),
         "relations": relations(embedding, batch.teacher),

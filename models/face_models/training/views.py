@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from face_models.training.augment import AugmentSettings, Faces, augment
 from face_models.training.data import FACE_PX, FaceSet
+from face_models.training.lock import locked
 
 TEACHER_FILE = Path("teacher") / "mobilefacenet.onnx"
 DIMENSIONS = 128
@@ -103,11 +104,12 @@ def _open(settings: ViewSettings, cache_dir: Path) -> Views:
     places = settings.batches, settings.batch
     name = f"views-{settings.seed}-{settings.batches}x{settings.batch}"
     pixels, teacher = cache_dir / f"{name}.npy", cache_dir / f"{name}-teacher.npy"
-    if not teacher.exists():
-        np.lib.format.open_memmap(
-            pixels, mode="w+", dtype=np.uint8, shape=(*places, FACE_PX, FACE_PX, 3)
-        )
-        fresh = teacher.with_suffix(".partial.npy")
-        np.save(fresh, np.full((*places, DIMENSIONS), np.nan, np.float16))
-        fresh.rename(teacher)
+    with locked(teacher):
+        if not teacher.exists():
+            np.lib.format.open_memmap(
+                pixels, mode="w+", dtype=np.uint8, shape=(*places, FACE_PX, FACE_PX, 3)
+            )
+            fresh = teacher.with_suffix(".partial.npy")
+            np.save(fresh, np.full((*places, DIMENSIONS), np.nan, np.float16))
+            fresh.rename(teacher)
     return Views(np.load(pixels, mmap_mode="r+"), np.load(teacher, mmap_mode="r+"))

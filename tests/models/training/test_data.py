@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,28 @@ def test_photos_are_decoded_once(data_dir: Path, tmp_path: Path) -> None:
     assert data.prepare(data_dir, tmp_path) == first
     assert first.stat().st_mtime_ns == written
     assert np.load(first, mmap_mode="r").shape == (48, 112, 112, 3)
+
+
+def test_two_processes_that_want_the_photos_decode_them_once(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    real_decode = data._decode
+
+    def counted(photo: bytes) -> object:
+        if not decoded:  # in the middle of the first one's work the second comes
+            second.append(pool.submit(data.prepare, data_dir, tmp_path))
+            assert not wait(second, timeout=0.2).done
+        decoded.append(photo)
+        return real_decode(photo)
+
+    monkeypatch.setattr(data, "_decode", counted)
+    second: list[Future[Path]] = []
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(data.prepare, data_dir, tmp_path)
+        assert first.result() == tmp_path / data.PIXELS_FILE
+        assert second[0].result() == first.result()
+    assert len(decoded) == 48
 
 
 def test_a_folder_without_the_data_is_named(tmp_path: Path) -> None:

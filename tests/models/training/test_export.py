@@ -53,6 +53,18 @@ def test_the_shipped_heatmap_graph_answers_what_its_checkpoint_answers() -> None
     assert largest_difference(on_faces, WEIGHTS_DIR / "heatmap.onnx") <= ALLOWED
 
 
+def test_the_second_network_sees_the_mirrored_face_and_its_mirrored_heatmap() -> None:
+    network = load_trained(CHECKPOINTS / "heatmap.safetensors").network
+    faces, heat = _demo_faces(2), torch.rand(2, 1, 224, 224)
+    base = torch.nn.functional.normalize(torch.rand(2, 128))
+    with torch.no_grad():
+        joined, alone = heatmap_graph(network).module.eval()(faces, heat, base)
+        seen = network(faces.flip(3), heat.flip(3))
+    expected = torch.nn.functional.normalize(seen)
+    assert torch.allclose(alone, expected, atol=1e-6)
+    assert torch.allclose(joined, torch.nn.functional.normalize(expected + base), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("entrance", "learnt"),
     [("attends", "attention_strength"), ("branches", "branch.2.weight")],

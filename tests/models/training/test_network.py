@@ -33,6 +33,14 @@ def test_every_backbone_answers_128_numbers_a_face(backbone: str) -> None:
     assert embedding.shape == (2, 128)
 
 
+def test_a_heatmap_network_goes_on_as_it_is_but_not_without_its_channel() -> None:
+    told = FaceNetwork("shufflenet_v2_x1_0", input_channels=4)
+    further = continued(told, "shufflenet_v2_x1_0", 4).state_dict()
+    assert all(torch.equal(weight, further[name]) for name, weight in told.state_dict().items())
+    with pytest.raises(ValueError, match=r"of 4 input channels.* cannot go on with 3"):
+        continued(told, "shufflenet_v2_x1_0", 3)
+
+
 def test_a_network_without_a_convolution_cannot_be_widened() -> None:
     with pytest.raises(ValueError, match="no convolution"):
         first_convolution(torch.nn.Sequential(torch.nn.Linear(2, 2)))

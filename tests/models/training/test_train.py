@@ -5,14 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from face_models.training import starts
 from face_models.training import train as training
 from face_models.training.checkpoint import load_trained, save_trained
-from face_models.training.config import NO_CHANGE, read_config
+from face_models.training.config import NO_CHANGE, LossSettings, read_config
+from face_models.training.data import load
+from face_models.training.export import heatmap_graph
+from face_models.training.lesson import Batch
+from face_models.training.measure import embed_set
 from face_models.training.network import BACKBONES
+from face_models.training.pixels import enlarged
+from face_models.training.sight import Sight, look
 
 pytestmark = pytest.mark.training
 
@@ -62,6 +72,40 @@ def test_the_heatmap_network_trains_on_the_base_run(
     assert first.shape[1] == 4
 
 
+def test_the_heatmap_network_learns_from_the_mirrored_face(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    rgb, heat, embedding = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8), torch.rand(2, 128)
+
+    def forward(*told: torch.Tensor) -> torch.Tensor:
+        seen.extend(told)
+        return embedding
+
+    learner = SimpleNamespace(
+        config=SimpleNamespace(loss=LossSettings()),
+        sight=lambda _rgb: Sight(embedding, heat),
+        network=SimpleNamespace(train=lambda: None),
+        forward=forward,
+        arcface=lambda *_: embedding.sum(),
+    )
+    monkeypatch.setattr(training, "_update", lambda *_: None)
+    training._step(learner, Batch(rgb, embedding, torch.zeros(2)), 0.0)  # type: ignore[arg-type]
+    assert torch.equal(seen[0], rgb.flip(3))
+    assert torch.equal(seen[1], heat.flip(3))
+
+
+def test_what_is_measured_in_training_is_what_is_served(data_dir: Path, tmp_path: Path) -> None:
+    explained = load_trained(training.CHECKPOINTS_DIR / "base.safetensors").explained()
+    network = load_trained(training.CHECKPOINTS_DIR / "heatmap.safetensors").network
+    faces = load(data_dir, tmp_path, "val", min_photos=1)
+    measured = embed_set(network, lambda rgb: look(explained, rgb), faces, 224)
+    rgb = enlarged(faces.images(np.arange(len(faces))), 224)
+    with torch.no_grad():
+        base, heat = explained(rgb)
+        both, alone = heatmap_graph(network).module.eval()(rgb, heat, base)
+    assert np.allclose(measured["together"], both.numpy(), atol=1e-5)
+    assert np.allclose(measured["alone"], alone.numpy(), atol=1e-5)
+
+
 def test_a_trained_network_survives_its_file(
     data_dir: Path, tiny_config: Path, tmp_path: Path
 ) -> None:
@@ -75,6 +119,35 @@ def test_a_trained_network_survives_its_file(
             again.explained()(picture), trained.explained()(picture), strict=True
         ):
             assert torch.equal(ours, theirs)
+
+
+def test_a_run_goes_on_from_the_laboratory_s_start(
+    data_dir: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    started = tiny_config.read_text().replace("1e-3", "1e-12")
+    tiny_config.write_text('start_run = "laboratory"\n' + started)
+    training.train(tiny_config, data_dir, tmp_path / "run", training.Pace(1))
+    start = load_file(starts.file_of("shufflenet_v2_x1_0"))
+    learnt = _weights(tmp_path / "run")
+    kernels = [name for name, weight in start.items() if weight.ndim == 4]
+    assert kernels
+    for name in kernels:
+        assert torch.allclose(learnt[name], start[name].float(), atol=1e-6), name
+
+
+def test_the_heatmap_network_goes_on_from_the_shipped_one(
+    data_dir: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "heatmap.toml"
+    config.write_text(
+        'start_run = "shipped-heatmap"\nbase_run = "shipped"\n'
+        + tiny_config.read_text().replace("1e-3", "1e-12")
+    )
+    training.train(config, data_dir, tmp_path / "heatmap", training.Pace(1))
+    shipped = load_trained(training.CHECKPOINTS_DIR / "heatmap.safetensors").network.state_dict()
+    for name, weight in _weights(tmp_path / "heatmap").items():
+        if weight.ndim == 4:
+            assert torch.allclose(weight, shipped[name], atol=1e-6), name
 
 
 @pytest.mark.parametrize(
@@ -103,6 +176,15 @@ def test_a_missing_key_of_a_config_is_named(tmp_path: Path) -> None:
 
 CONFIGS = Path(__file__).parents[3] / "models" / "configs"
 NETWORKS = sorted(path.stem for path in CONFIGS.glob("*.toml") if path.stem != "detector")
+FURTHER = {  # start_run, base_run
+    "longer/base": ("shipped", ""),
+    "longer/heatmap": ("", "base"),
+    "mirrored/base": ("shipped", ""),
+    "mirrored/heatmap": ("shipped-heatmap", "base"),
+    "own/base": ("shipped", ""),
+    "own/heatmap": ("shipped-heatmap", "base"),
+    "lab/starts/efficientnet-further": ("lab-start-efficientnet", ""),
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -112,6 +194,12 @@ def test_a_shipped_config_names_its_run_as_its_file(name: str) -> None:
     assert config.backbone in BACKBONES
     for earlier in {config.start_run, config.base_run} - {""}:
         assert earlier in NETWORKS
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_a_config_of_further_training_says_what_it_goes_on_from(name: str) -> None:
+    config = read_config(CONFIGS / f"{name}.toml")
+    assert (config.start_run, config.base_run) == FURTHER[name]
 
 
 @pytest.mark.parametrize("backbone", ["mobilenet", "efficientnet"])
