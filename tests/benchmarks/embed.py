@@ -25,6 +25,7 @@ from face_models.pipeline import Pipeline
 from face_models.training.checkpoint import load_trained
 from face_models.training.gradcam import IdentityLogits
 from face_models.training.losses import together
+from face_models.training.network import mirrored
 
 DATA = "the shipped demo people and weights"
 ROOT = Path(__file__).parents[2]
@@ -55,7 +56,7 @@ class PaperWay:
             base = torch.nn.functional.normalize(self.base(rgb))
         heat = torch.from_numpy(self.cam(rgb, targets=None))[:, None]
         with torch.no_grad():
-            embedding = together(self.heatmap_network(rgb, heat), base)
+            embedding = together(self.heatmap_network(mirrored(rgb), mirrored(heat)), base)
         return np.asarray(embedding.numpy()[0])
 
 
