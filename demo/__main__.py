@@ -30,8 +30,9 @@ console = Console(highlight=False)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
-    for stopping in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stopping, signal.default_int_handler)  # like Ctrl-C: servers are stopped
+    # all like Ctrl-C: servers are stopped; a background shell has SIGINT ignored
+    for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(stopping, signal.default_int_handler)
     try:
         return int(asked.run(asked))
     except (people.NoPeople, servers.ServerFailed, ClientError) as error:

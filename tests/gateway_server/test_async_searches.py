@@ -125,13 +125,14 @@ async def test_the_preference_is_read_as_rfc_7240_writes_it(phone, gate, prefer,
 
 
 async def test_the_refusal_of_a_photo_that_nobody_waited_for_is_read_later(
-    phone, operator, inference
+    phone, operator, inference, gate
 ):
     inference.refuse(make_photo(1), "no-face")
 
     answer = await phone.post("/v1/searches", files=photo(), headers=ASYNC)
 
     assert answer.status_code == 202
+    gate.open()
     found = await until(ended(phone, answer.headers["location"]))
     assert found["status"] == "failed"
     assert found["problem"]["type"] == "urn:reunite:problem:no-face"
