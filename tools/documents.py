@@ -47,6 +47,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "calibration": lambda: _table(*results.calibration()),
     "robustness": lambda: _table(*results.robustness()),
     "channel": lambda: _table(*results.channel()),
+    "laboratory": lambda: _table(*results.laboratory()),
     "identification": lambda: _table(*results.identification()),
     "detection": lambda: _table(*results.detection()),
     "drills": lambda: _table(*results.drills()),

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL_REPORTS = ROOT / "models" / "reports"
 TEST_REPORTS = ROOT / "tests" / "reports"
 
+LAB_CONDITIONS = ("as it is", "gaussian noise", "occlusion", "brightness")
 PLACES = ("2x4", "1x2", "2x1", "2x2", "3x1")
 
 Document = Mapping[str, Any]
@@ -129,6 +130,22 @@ def channel() -> tuple[tuple[str, ...], Rows]:
         )
         for form, one in report["forms"].items()
     ]
+    return head, rows
+
+
+def laboratory() -> tuple[tuple[str, ...], Rows]:
+    """Macro-F1 of the paper's table 1 and AUC of its figures 4 to 6, base beside heatmap."""
+    report = read(MODEL_REPORTS / "lab" / "paper" / "report.json")
+    lfw, paper = report["lfw"], read(MODEL_REPORTS / "lfw.json")["paper_best"]
+    head = ("people", "network", "arm", *LAB_CONDITIONS, f"LFW: AUC (paper: {paper['auc']})")
+    rows = []
+    for name, study in report["studies"].items():
+        for backbone, arms in study["networks"].items():
+            for arm in ("base", "heatmap"):
+                found = arms[arm]["table"]
+                auc = lfw["networks"][backbone][arm]["auc"] if name == lfw["study"] else None
+                figures = [_spread(found[condition]["macro_f1"]) for condition in LAB_CONDITIONS]
+                rows.append((name, backbone, arm, *figures, _spread(auc) if auc else ""))
     return head, rows
 
 
@@ -275,7 +292,8 @@ def detection() -> tuple[tuple[str, ...], Rows]:
         f"{report['served_recall']:.1%}",
         f"{report['median_landmark_error']:.1%} of the eyes' distance",
     )
-    kinds = [*report["by_score"], *report["by_size"], *report["by_roll"], *report["by_crowd"]]
+    groups = ("by_score", "by_size", "by_share", "by_roll", "by_crowd")
+    kinds = [kind for group in groups for kind in report[group]]
     return head, [overall, *(_detection_row(kind) for kind in kinds)]
 
 
