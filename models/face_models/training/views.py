@@ -78,20 +78,23 @@ def answer_views(
 ) -> Views:
     """Make the views and ask the teacher; a batch that is answered already is kept.
 
-    An answer is NaN until its batch is done, so a killed run goes on where it stood.
+    An answer is NaN until its batch is done, so a killed run goes on where it stood. Of processes
+    that share a cache one asks, the others wait for it.
     """
     views = _open(settings, cache_dir)
-    waiting = [
-        number for number in range(settings.batches) if np.isnan(views.teacher[number, 0, 0])
-    ]
-    if waiting:
+    if _unanswered(views):
         teacher = _teacher(data_dir / TEACHER_FILE, threads)
-        for number in tqdm(waiting, "the teacher's answers", unit="batch"):
-            pixels = make_views(faces, settings, number)
-            rgb = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
-            views.pixels[number] = pixels
-            views.teacher[number] = teacher.run(["embedding"], {"rgb": rgb})[0]
+        with locked(cache_dir / f"{_name(settings)}-answers"):
+            for number in tqdm(_unanswered(views), "the teacher's answers", unit="batch"):
+                pixels = make_views(faces, settings, number)
+                rgb = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), dtype=np.float32)
+                views.pixels[number] = pixels
+                views.teacher[number] = teacher.run(["embedding"], {"rgb": rgb})[0]
     return views
+
+
+def _unanswered(views: Views) -> list[int]:
+    return np.flatnonzero(np.isnan(views.teacher[:, 0, 0])).tolist()
 
 
 def _teacher(file: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -100,9 +103,12 @@ def _teacher(file: Path, threads: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
+def _name(settings: ViewSettings) -> str:
+    return f"views-{settings.seed}-{settings.batches}x{settings.batch}"
+
+
 def _open(settings: ViewSettings, cache_dir: Path) -> Views:
-    places = settings.batches, settings.batch
-    name = f"views-{settings.seed}-{settings.batches}x{settings.batch}"
+    places, name = (settings.batches, settings.batch), _name(settings)
     pixels, teacher = cache_dir / f"{name}.npy", cache_dir / f"{name}-teacher.npy"
     with locked(teacher):
         if not teacher.exists():

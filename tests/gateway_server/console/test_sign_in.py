@@ -40,7 +40,8 @@ async def test_a_key_opens_a_session_of_which_only_a_digest_is_kept(running, str
     assert len(token) == 43  # 256 bits in base64
     assert row.token_sha256 == hashlib.sha256(token.encode()).hexdigest()
     _, _, secret = running.keys["operator"].split("_", 2)  # a secret may hold underscores itself
-    assert len(secret) == 43 and secret not in str(vars(row))
+    assert len(secret) == 43
+    assert secret not in str(vars(row))
     told = (await stranger.open("/console/session", headers=JSON)).json()
     assert told == {
         "role": "operator",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,23 @@ def test_a_killed_run_goes_on_where_it_stood(
     again = _answered(faces, teacher_dir, tmp_path / "c")
     assert made == [1, 2]
     assert np.array_equal(again.teacher, before)
+
+
+def test_of_two_processes_that_want_the_answers_one_asks(
+    faces: data.FaceSet, teacher_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def noted(*arguments: object) -> object:
+        if not made:  # in the middle of the first one's work the second comes
+            second.append(pool.submit(_answered, faces, teacher_dir, tmp_path / "c"))
+            assert not wait(second, timeout=0.2).done
+        made.append(int(arguments[2]))  # type: ignore[call-overload]
+        return make_views(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(views, "make_views", noted)
+    second: list[Future[Views]] = []
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(_answered, faces, teacher_dir, tmp_path / "c").result()
+        assert np.array_equal(second[0].result().teacher, first.teacher)
+    assert made == [0, 1, 2]

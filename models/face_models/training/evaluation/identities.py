@@ -42,6 +42,7 @@ OPERATING_FAR = "0.001"
 GROUP_FACES = 4000  # at least ten thousand pairs of grown people in every group
 WHOLE_FACE = (0.0, 0.0, float(CROP_PX), float(CROP_PX))
 LABELLED_SOURCE = "utkface"
+TEACHER = "teacher"
 
 Labels = NDArray[np.str_]
 
@@ -96,13 +97,23 @@ class Described:
 def described(
     engine: Embedder, faces: FaceSet, people: People, ways: Sequence[str], what: str
 ) -> Described:
-    """Every face described in every way; the quality is that of aligned faces: without pose."""
+    """Every face described in every way, and by the teacher: what distillation could come to.
+
+    The quality is that of aligned faces: without pose.
+    """
     parts, bands = [], []
     for crops in enlarged(faces, what):
         parts.append(describe(engine, crops, ways))
         bands += [band(_quality(crop), QUALITY_EDGES) for crop in crops]
     vectors = {way: np.concatenate([part[way] for part in parts]) for way in ways}
-    return Described(faces, people, vectors, np.array(bands))
+    return Described(faces, people, vectors | _teachers(faces, ways), np.array(bands))
+
+
+def _teachers(faces: FaceSet, ways: Sequence[str]) -> dict[str, Vectors]:
+    """Its answers, which the data set holds; those to mirror images where a way looks at them."""
+    if any(way.endswith(FLIP) for way in ways):
+        return {TEACHER: faces.teacher, TEACHER + FLIP: faces.teacher_both_ways}
+    return {TEACHER: faces.teacher}
 
 
 def _quality(crop: NDArray[np.uint8]) -> int:

@@ -15,6 +15,8 @@ GROUPS_NOTE = (
     "networks saw these photos in training, without labels; no other data has any."
 )
 
+TEACHERS_NOTE = "`teacher`: the network whose answers ours learnt; no part of the product."
+
 
 def markdown(document: Document) -> str:
     """Every table that the document has something for, and where it comes from."""
@@ -114,6 +116,7 @@ def _validation(models: Document) -> Iterator[str]:
         f"{first['genuine_pairs']} genuine and {first['impostor_pairs']} impostor pairs"
     )
     yield _verified(models)
+    yield TEACHERS_NOTE
     yield (
         "Accuracy here is at the best threshold for all pairs, nearly all impostors. Errors "
         "at the threshold of FAR 1e-3 over all pairs, of pairs whose photos are both of one kind:"

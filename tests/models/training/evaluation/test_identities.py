@@ -16,7 +16,11 @@ from face_models.training.data import FaceSet
 from face_models.training.evaluation.bootstrap import Resampling, draws, pair_weights
 from face_models.training.evaluation.breakdown import band
 from face_models.training.evaluation.demographics import People, people
-from face_models.training.evaluation.evaluate import identity_scores, verified_shares
+from face_models.training.evaluation.evaluate import (
+    identity_scores,
+    verified_shares,
+    verify_identities,
+)
 from face_models.training.evaluation.identities import (
     GROUP_FACES,
     Described,
@@ -173,7 +177,12 @@ def test_evaluate_reports_the_validation_identities(labelled_dir: Path, tmp_path
     out = ["--json", str(report), "--markdown", str(tables), "--plot", str(plots)]
     how = ["--validation", "--model", "base", "--flip", "--replicates", "10"]
     main(["evaluate", *how, *where, *out])
-    figures = json.loads(report.read_text())["validation"]["base"]
+    ways = json.loads(report.read_text())["validation"]
+    assert ways.keys() == {"base", "base-flip", "teacher", "teacher-flip"}
+    faces = data.load(labelled_dir, tmp_path / "cache", "val")
+    taught = verify_identities(identity_scores(faces.teacher, faces.identity))
+    assert ways["teacher"]["auc"] == pytest.approx(taught.auc)
+    figures = ways["base"]
     assert (figures["people"], figures["genuine_pairs"]) == (6, 6 * 6)
     assert figures["by_family"]["relatives"]["impostor"] == figures["impostor_pairs"]
     assert figures["by_group"]["group of the grown"]["Indian"]["photos"] == 24
