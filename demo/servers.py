@@ -17,7 +17,7 @@ from typing import Self
 import requests
 
 HOST = "127.0.0.1"
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 180.0
 ASK_AGAIN_S = 0.1
 STOP_WITHIN_S = 15.0
 LOG_LINES = 30

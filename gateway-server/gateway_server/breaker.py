@@ -47,6 +47,11 @@ class Breaker:
             return self._settings.pause_s
         return max(0.0, self._opens_until_s - self._clock_s())
 
+    @property
+    def is_probing(self) -> bool:
+        """Whether the one call that finds out is under way; no other is then."""
+        return self._probing
+
     def begin(self) -> bool:
         """Whether this call may be made; then one of the next three must follow."""
         if self.refuses_for_s > 0:

@@ -173,7 +173,6 @@ class InferenceClient:
         return answer
 
     async def _send_unless_in_vain(self, method: str, address: str, **sent: Any) -> httpx.Response:
-        is_probe = self._breaker.state == "half-open"
         if not self._breaker.begin():
             wait_s = self._breaker.refuses_for_s
             raise InferenceUnavailable(
@@ -182,7 +181,7 @@ class InferenceClient:
                 unasked=True,
             )
         try:
-            if is_probe:
+            if self._breaker.is_probing:  # then this call is the one
                 await self._check_worth_a_call()
             answer = await self._send(method, address, **sent)
         except InferenceUnavailable as outage:

@@ -125,8 +125,11 @@ def wake_worker(page: Page, origin: str) -> None:
         lambda event: registrations.extend(event["registrations"]),
     )
     tools.send("ServiceWorker.enable")
-    page.wait_for_timeout(200)
-    ours = [one for one in registrations if one["scopeURL"] == f"{origin}/app"]
+    ours: list[dict[str, Any]] = []
+    for _ in range(300):
+        page.wait_for_timeout(50)
+        if ours := [one for one in registrations if one["scopeURL"] == f"{origin}/app"]:
+            break
     told = {"origin": origin, "registrationId": ours[-1]["registrationId"]}
     tools.send("ServiceWorker.dispatchSyncEvent", {**told, "tag": "photos", "lastChance": False})
 

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from gateway_server import search_desk, workers
+from gateway_server import cache, search_desk, workers
 from gateway_server.app import create_app
 from gateway_server.auth import ROLES, Role
 from gateway_server.database import Database
@@ -153,7 +153,17 @@ def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
         "ANSWER_WAIT_S": "5",
         "DRAIN_S": "0.2",
         "BREAKER_FAILURES": "1000",
+        "JOB_ATTEMPTS": "1000",
+        "RATE_MOBILE": "none",
+        "RATE_OPERATOR": "none",
+        "RATE_ADMIN": "none",
     }
+
+
+@pytest.fixture(autouse=True)
+def patient_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stalls for a moment shall not look like a Redis that is away."""
+    monkeypatch.setattr(cache, "REDIS_TIMEOUT_S", 5.0)
 
 
 @pytest.fixture

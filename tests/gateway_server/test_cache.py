@@ -1,12 +1,14 @@
 """Every cache behaves the same; a dead one costs speed, never an error."""
 
 import asyncio
+import secrets
 import socket
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from gateway_server import cache as cache_module
 from gateway_server.cache import Cache, MemoryCache, RedisCache, open_cache
 from gateway_server.problems import CacheUnavailable
 from gateway_server.settings import SettingsError
@@ -96,8 +98,9 @@ async def test_a_dead_redis_is_an_empty_cache(dead_redis_url: str):
     await cache.close()
 
 
-async def test_a_silent_redis_is_an_empty_cache():
+async def test_a_silent_redis_is_an_empty_cache(monkeypatch):
     """One that takes the connection and never answers."""
+    monkeypatch.setattr(cache_module, "REDIS_TIMEOUT_S", 0.1)
     hang_up = asyncio.Event()
 
     async def stay_silent(_reader, writer):
@@ -138,7 +141,7 @@ async def test_a_search_is_answered_without_redis(environment, inference, dead_r
 
 async def test_two_gateways_share_what_is_in_redis(environment, inference, redis_url):
     environment["CACHE_URL"] = redis_url
-    inference.version = id(inference)  # nothing of an earlier run counts
+    inference.version = secrets.randbits(62)  # nothing of an earlier run counts
     cached = []
 
     for _ in range(2):
@@ -310,7 +313,7 @@ async def test_of_equal_searches_at_the_same_moment_one_asks(
 
 async def test_of_equal_searches_at_two_gateways_one_asks(environment, inference, redis_url):
     environment["CACHE_URL"] = redis_url
-    inference.version = id(environment)  # nothing of an earlier run counts
+    inference.version = secrets.randbits(62)  # nothing of an earlier run counts
     gate = Gate(inference)
     transport = httpx.ASGITransport(inference.app)
     async with (

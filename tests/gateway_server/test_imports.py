@@ -343,7 +343,7 @@ async def test_a_process_killed_within_a_batch_leaves_an_import_to_the_next(
 ):
     """Nothing is given back: the lease of the killed one runs out."""
     environment |= {"IMPORT_BATCH": "3", "DRAIN_S": "0", "JOB_LEASE_S": "0.3"}
-    monkeypatch.setattr(staging, "AT_A_TIME", 4)
+    monkeypatch.setattr(staging, "AT_A_TIME", 1)
     table, photos = many(10)
     killed = asyncio.Event()
     async with run_gateway(environment, httpx.ASGITransport(inference.app)) as running:

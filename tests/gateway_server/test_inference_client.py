@@ -96,9 +96,10 @@ async def answer_once_and_hang_up(reader, writer):
     ],
 )
 async def test_a_server_that_does_not_answer_is_an_outage(talk, reason, connections):
+    patience = {"READ_TIMEOUT_S": str(TINY_TIMEOUT_S)} if talk is stay_silent else {}
     async with (
         server_that(talk) as (url, seen),
-        inference_client(url, READ_TIMEOUT_S=str(TINY_TIMEOUT_S)) as inference,
+        inference_client(url, **patience) as inference,
     ):
         with pytest.raises(InferenceUnavailable) as outage:
             await inference.match(PHOTO, {})

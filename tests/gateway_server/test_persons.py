@@ -376,13 +376,17 @@ async def test_more_photos_than_are_worked_off_at_a_time_are_all_waited_for(envi
     environment |= {"JOB_CONCURRENCY": "2", "MAX_PHOTOS_PER_REQUEST": "9"}
     inference.refuse(make_photo(4), "no-face")
     at_work, most = 0, 0
+    two = asyncio.Event()
 
     async def count(operation):
         nonlocal at_work, most
         if operation == "enrol":
             at_work += 1
             most = max(most, at_work)
-            await asyncio.sleep(0.01)
+            if at_work == 2:
+                two.set()
+            await asyncio.wait_for(two.wait(), 10)
+            await asyncio.sleep(0.01)  # for a third, if it were let in
             at_work -= 1
 
     inference.before_answer = count

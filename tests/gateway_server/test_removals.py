@@ -179,7 +179,7 @@ async def test_who_is_deleted_while_they_are_enrolled_leaves_no_vector(
     environment, inference, what
 ):
     """The enrolment arrives there after the deletion."""
-    environment["JOB_LEASE_S"] = "0.3"
+    environment["JOB_LEASE_S"] = "2"
     async with (
         run_gateway(environment, httpx.ASGITransport(inference.app)) as running,
         running.client(running.keys["operator"]) as operator,

@@ -8,7 +8,7 @@ from mobile_client_mock.client import Client, Connection, Habits, Patience
 from tests.mobile_client_mock.fake_gateway import FakeGateway, run_gateway
 
 KEY = "rk_0123456789ab_secret"
-QUICK = Patience(connect_timeout_s=1, read_timeout_s=1, attempts=3, first_delay_s=0.5)
+QUICK = Patience(connect_timeout_s=30, read_timeout_s=30, attempts=3, first_delay_s=0.5)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.system, pytest.mark.training]
 
 PEOPLE = 3
 CALLERS = 3
-WITHIN_S = 60.0
+WITHIN_S = 240.0
 REFUSED = 2
 SAME_PHOTO = 0.999
 

@@ -41,7 +41,7 @@ KNOTS: Final[dict[str, tuple[float, ...]]] = {  # from harmless to worst
     "pose_pitch": (10, 20, 40),
     "pose_roll": (30, 60, 120, 180),
     "face_occlusion": (0.03, 0.08, 0.15, 0.25, 0.4),
-    "detection_confidence": (0.75, 0.68, 0.6, 0.54, 0.5),
+    "detection_confidence": (0.85, 0.8, 0.75, 0.7, 0.65, 0.58, 0.5, 0.42),
 }
 
 BLANK: Final = ("sharpness", "dynamic_range")
