@@ -7,7 +7,9 @@ similarity reaches the threshold of FMR 1e-3 is explained by
 
 with each measure's loss piecewise linear between the knots below. All steps from knot to knot are
 at least 0, so that no curve ever rewards a worse measure. Every step has its price (a lasso): one
-that only follows chance is not worth it. What the detector never lets through cannot be measured
+that only follows chance is not worth it. The detector's score comes last, for what the flaws that
+it suffers from do not explain: else it would stand for them all, and a photo that is noisy or
+half covered could not be told so. What the detector never lets through cannot be measured
 and is stated instead: a face without any detail, or of a few grey levels, matches nobody.
 Projected gradient with Nesterov's momentum: convex, a few seconds of NumPy.
 """
@@ -43,6 +45,7 @@ KNOTS: Final[dict[str, tuple[float, ...]]] = {  # from harmless to worst
     "face_occlusion": (0.03, 0.08, 0.15, 0.25, 0.4),
     "detection_confidence": (0.85, 0.8, 0.75, 0.7, 0.65, 0.58, 0.5, 0.42),
 }
+LAST: Final = "detection_confidence"
 
 BLANK: Final = ("sharpness", "dynamic_range")
 BLANK_SHARE: Final = 0.01  # of the probes: what each of the two statements weighs
@@ -75,15 +78,14 @@ def outcomes(probes: Probes, faces: FaceSet) -> Outcomes:
 def fit_quality(measured: Floats, matched: Floats) -> QualityModel:
     """The model of probes with measures (n, 11) and shares of mates that they matched (n,)."""
     measured, matched = _with_blanks(measured, matched)
-    steps = np.concatenate(
-        [_steps(measured[:, column], KNOTS[name]) for column, name in enumerate(MEASURES)], axis=1
-    )
-    log_odds, losses = _monotone_logistic(steps, matched)
-    ends = np.cumsum([len(KNOTS[name]) - 1 for name in MEASURES])[:-1]
-    curves = {
-        name: _curve(KNOTS[name], rises)
-        for name, rises in zip(MEASURES, np.split(losses, ends), strict=True)
-    }
+    steps = {name: _steps(measured[:, column], KNOTS[name]) for column, name in enumerate(MEASURES)}
+    flaws = [name for name in MEASURES if name != LAST]
+    every_flaw = np.concatenate([steps[name] for name in flaws], axis=1)
+    _, losses = _monotone_logistic(every_flaw, matched, np.zeros(len(matched)))
+    log_odds, last_losses = _monotone_logistic(steps[LAST], matched, every_flaw @ losses)
+    ends = np.cumsum([len(KNOTS[name]) - 1 for name in flaws])[:-1]
+    rises = dict(zip(flaws, np.split(losses, ends), strict=True)) | {LAST: last_losses}
+    curves = {name: _curve(KNOTS[name], rises[name]) for name in MEASURES}
     return QualityModel(round(log_odds, DIGITS), curves)
 
 
@@ -102,8 +104,8 @@ def _steps(values: Floats, knots: tuple[float, ...]) -> Floats:
     return np.asarray(np.clip((values[:, None] - start) / (end - start), 0, 1))
 
 
-def _monotone_logistic(steps: Floats, matched: Floats) -> tuple[float, Floats]:
-    """Intercept and non-negative losses that make the matches most likely."""
+def _monotone_logistic(steps: Floats, matched: Floats, lost: Floats) -> tuple[float, Floats]:
+    """Intercept and non-negative losses that make matches most likely, beside what is `lost`."""
     inputs = np.column_stack([np.ones(len(steps)), -steps])
     least = np.full(inputs.shape[1], 0.0)
     least[0] = -np.inf
@@ -113,7 +115,7 @@ def _monotone_logistic(steps: Floats, matched: Floats) -> tuple[float, Floats]:
     now = np.zeros(inputs.shape[1])
     ahead, momentum = now, 1.0
     for _ in range(STEPS):
-        expected = 1 / (1 + np.exp(-inputs @ ahead))
+        expected = 1 / (1 + np.exp(lost - inputs @ ahead))
         gradient = inputs.T @ (expected - matched) / len(inputs) + ridge * ahead + price
         after = np.maximum(ahead - rate * gradient, least)
         next_momentum = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
