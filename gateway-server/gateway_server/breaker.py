@@ -49,7 +49,7 @@ class Breaker:
 
     @property
     def is_probing(self) -> bool:
-        """Whether the one call that finds out is under way; no other is then."""
+        """Whether the one call that finds out is under way; no other is begun then."""
         return self._probing
 
     def begin(self) -> bool:

@@ -46,7 +46,7 @@ from face_models.spec import WEIGHTS_DIR, exact_keys, read_json, write_json
 
 QUALITY_FILE: Final = "quality.json"
 SCHEMA: Final = 1
-REASON_BELOW: Final = 0.7
+REASON_BELOW: Final = 0.8
 
 MEASURES: Final = (
     "sharpness",

@@ -85,6 +85,19 @@ def test_one_call_alone_finds_out(breaker, clock):
     assert breaker.refuses_for_s > 0
 
 
+def test_that_one_is_told_and_no_other(breaker, clock):
+    assert breaker.begin()
+    assert not breaker.is_probing
+    breaker.abandoned()
+    fail(breaker)
+    assert not breaker.is_probing
+    clock.now_s += PAUSE_S * JITTER + A_MOMENT_S
+    assert breaker.begin()
+    assert breaker.is_probing
+    breaker.abandoned()
+    assert not breaker.is_probing
+
+
 def test_the_success_of_that_one_closes_it(breaker, clock):
     fail(breaker)
     clock.now_s += PAUSE_S * JITTER + A_MOMENT_S

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from time import sleep
 
 import pytest
 
@@ -171,7 +170,6 @@ def test_a_restart_loses_nothing_and_a_stop_finishes_what_runs(tmp_path: Path):
         assert enrol(first, "ann", BLUE, "b1").status == 201
         length = f"Content-Type: image/png\r\nContent-Length: {len(photo)}\r\n\r\n".encode()
         half_sent = first.send(HEAD + length, photo[:100])
-        sleep(0.5)  # a worker has taken it
         first.process.terminate()
         half_sent.sendall(photo[100:])
         assert read_answer(half_sent).status == 200

@@ -1,7 +1,8 @@
 """The validation identities: every photo with every other, by whom and by what the photos show.
 
-Everything here is on aligned faces of the training set's `val` split, people whom no network saw;
-but for the groups (see demographics.py), which only training photos are labelled with.
+Everything here is on aligned faces of the training set's `val` split, people whom none of our
+networks saw; but for the groups (see demographics.py), which only training photos are labelled
+with.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def described(
 ) -> Described:
     """Every face described in every way, and by the teacher: what distillation could come to.
 
-    The quality is that of aligned faces: without pose.
+    The quality is that of aligned faces: without pose and the detector's score.
     """
     parts, bands = [], []
     for crops in enlarged(faces, what):

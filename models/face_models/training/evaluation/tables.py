@@ -11,11 +11,14 @@ VERIFIED = (("accuracy", "accuracy"), ("auc", "AUC"), ("eer", "EER"))
 GROUPS_NOTE = (
     "Ages, sexes and groups are UTKFace's. It names no identities, so there is no false "
     "non-match to tell: FMR takes every two photos of a group for two people (an upper bound), "
-    "and the last column is the share of photos not recognised in their own mirror image. The "
+    "and the last column is the share of photos not recognised in their own mirror image. Our "
     "networks saw these photos in training, without labels; no other data has any."
 )
 
-TEACHERS_NOTE = "`teacher`: the network whose answers ours learnt; no part of the product."
+TEACHERS_NOTE = (
+    "`teacher`: the network whose answers ours learnt; no part of the product. It learnt from "
+    "other photos (MS-Celeb-1M), which may show some of these people."
+)
 
 
 def markdown(document: Document) -> str:

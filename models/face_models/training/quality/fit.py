@@ -9,8 +9,9 @@ with each measure's loss piecewise linear between the knots below. All steps fro
 at least 0, so that no curve ever rewards a worse measure. Every step has its price (a lasso): one
 that only follows chance is not worth it. The detector's score comes last, for what the flaws that
 it suffers from do not explain: else it would stand for them all, and a photo that is noisy or
-half covered could not be told so. What the detector never lets through cannot be measured
-and is stated instead: a face without any detail, or of a few grey levels, matches nobody.
+half covered could not be told so. What the detector hardly ever lets through cannot be measured
+and is stated instead: a face without any detail, of a few grey levels or drowned in noise matches
+nobody.
 Projected gradient with Nesterov's momentum: convex, a few seconds of NumPy.
 """
 
@@ -47,8 +48,8 @@ KNOTS: Final[dict[str, tuple[float, ...]]] = {  # from harmless to worst
 }
 LAST: Final = "detection_confidence"
 
-BLANK: Final = ("sharpness", "dynamic_range")
-BLANK_SHARE: Final = 0.01  # of the probes: what each of the two statements weighs
+BLANK: Final = ("sharpness", "dynamic_range", "noise")
+BLANK_SHARE: Final = 0.01  # of the probes: what each of the statements weighs
 
 Floats = NDArray[np.float64]
 
